@@ -1,0 +1,1 @@
+"""The referee: folds, protocols, baselines, reports."""

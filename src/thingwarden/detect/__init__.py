@@ -1,0 +1,1 @@
+"""Scores to detections to incidents; pure."""

@@ -1,0 +1,31 @@
+"""Who a sentence belongs to.
+
+In: link-layer or network addresses, parsed. Out: ``Device``, the cold-path description of one.
+Must never: be created per packet.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from thingwarden.domain.flow import IpAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A host of the network under watch, known by its MAC or, on routed networks, by its address.
+
+    Attributes:
+        index: position in the encoder's device table; 0 is the unattributed rest.
+        mac: ``aa:bb:cc:dd:ee:ff``, or None where the source has no link layer.
+        address: the address first seen with it; None only for the unattributed rest.
+    """
+
+    index: int
+    mac: str | None
+    address: IpAddress | None
+
+    @property
+    def name(self) -> str:
+        """What people see: the address, else the MAC, else ``unattributed``."""
+        return str(self.address or self.mac or "unattributed")

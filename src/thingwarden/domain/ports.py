@@ -1,0 +1,34 @@
+"""The few interfaces through which the stages meet; each has one contract suite in tests/contracts.
+
+In: nothing. Out: protocols.
+Must never: grow a method that only one implementation can honour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Protocol
+
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.word import Scores, WordBatch
+
+
+class FlowSource(Protocol):
+    """Something that yields flows: a capture, a log, a dataset."""
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Yield batches in the source's order.
+
+        Raises:
+            InputError: the source is not what it claims to be; names file, offset and expectation.
+        """
+
+
+class Scorer(Protocol):
+    """Something that scores words, remembering each device's sentence between calls."""
+
+    def score(self, words: WordBatch) -> Scores:
+        """Score words in order; splitting the same words differently must not change a score."""
+
+    def reset(self) -> None:
+        """Forget every device's state."""

@@ -1,0 +1,68 @@
+"""Words and their scores as columns: what the encoder hands to a model and what the model hands back.
+
+In: nothing. Out: ``WordBatch`` and ``Scores``, frozen, all columns of equal length.
+Must never: carry an address, a name or an absolute time into ``WordBatch.fields``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+UNATTRIBUTED: Final = 0
+"""Device index of the one sentence that all traffic without a device of its own shares."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WordBatch:
+    """Encoded flows in the order in which they became knowable; n words of F fields.
+
+    Attributes:
+        fields: uint8 (n, F), bucket of each field; 0 means masked or unknown.
+        device: int32 (n,), index of the device whose sentence the word belongs to; 0 is ``UNATTRIBUTED``.
+        flow: int64 (n,), row of the flow in the ``FlowBatch`` that was encoded.
+        is_close: bool (n,), true for the word that tells the flow's outcome, false for its opening.
+        is_orig: bool (n,), whether the device is the flow's originator.
+        known_at_s: float64 (n,), Unix seconds at which the word could first be known; never falls.
+        starts_sentence: bool (n,), whether the device's state must be cleared before this word.
+    """
+
+    fields: npt.NDArray[np.uint8]
+    device: npt.NDArray[np.int32]
+    flow: npt.NDArray[np.int64]
+    is_close: npt.NDArray[np.bool_]
+    is_orig: npt.NDArray[np.bool_]
+    known_at_s: npt.NDArray[np.float64]
+    starts_sentence: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.flow)
+
+
+ROLES: Final = ("quiet", "offender", "target")
+"""Order of the state head: what the device was, as far as its sentence shows."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What a model says about each word of a ``WordBatch``; n words.
+
+    Attributes:
+        class_probability: float32 (n, C), over ``taxonomy.CLASSES``; rows sum to one.
+        ton_probability: float32 (n, 10), over ``taxonomy.TON_CLASSES``.
+        role_probability: float32 (n, 3), over ``ROLES``.
+        surprise_nats: float32 (n,), -log p of the word given what the device said before.
+    """
+
+    class_probability: npt.NDArray[np.float32]
+    ton_probability: npt.NDArray[np.float32]
+    role_probability: npt.NDArray[np.float32]
+    surprise_nats: npt.NDArray[np.float32]
+
+    @property
+    def malicious_probability(self) -> npt.NDArray[np.float32]:
+        """One minus the probability of the benign class, float32 (n,)."""
+        return np.float32(1.0) - self.class_probability[:, 0]

@@ -1,0 +1,1 @@
+"""Flows to words, a device's history to sentences; pure and columnar."""

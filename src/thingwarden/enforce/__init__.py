@@ -1,0 +1,1 @@
+"""Decisions to acts on the network, receipts back."""

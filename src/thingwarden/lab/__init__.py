@@ -1,0 +1,1 @@
+"""Simulated networks of Linux namespaces with ground truth."""

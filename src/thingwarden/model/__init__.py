@@ -1,0 +1,1 @@
+"""Models as devices behind the Scorer port: ONNX Runtime, never torch."""

@@ -1,0 +1,1 @@
+"""Incidents to proposals to decisions; pure, and the only door to the network."""

@@ -1,0 +1,1 @@
+"""Datasets to corpus to model artifact; the only place that imports torch."""
