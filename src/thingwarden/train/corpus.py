@@ -1,0 +1,288 @@
+"""The public captures as one registry: which files make a capture, whose it is, and which labels cannot be trusted.
+
+In: the data folder that README names. Out: ``Capture`` and the labelled ``FlowBatch`` of each.
+Must never: repair a label silently; what is not to be trusted becomes -1 and stays as context.
+Sources: IoT-23 (doi 10.5281/zenodo.4743746), TON_IoT (UNSW Canberra), IoT Sentinel (Miettinen and others, 2017),
+IoTEnsemble's home devices (ESORICS), Stratosphere's security-datasets-for-testing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+import thingwarden.domain.flow
+import thingwarden.ingest
+from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, words_from_address
+from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.ingest.source import read_flows
+
+Family: TypeAlias = Literal["iot23", "lan-mixed", "home-2020", "sentinel-2016", "ton_iot"]
+Kind: TypeAlias = Literal["attack", "benign", "table"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """One recording, or all recordings of one device.
+
+    Attributes:
+        name: unique, such as ``34-1`` or ``sentinel/HueBridge``; the fold plan speaks of captures by it.
+        family: the collection that it comes from.
+        group: the physical kind of device; captures of one group are never on both sides of a fold.
+        kind: ``attack`` holds malicious flows, ``benign`` none, ``table`` has no order and no time.
+        paths: the files, day files in order of their names; for sentinel one file per set-up session.
+    """
+
+    name: str
+    family: Family
+    group: str
+    kind: Kind
+    paths: tuple[Path, ...]
+
+
+_IOT23: Final[dict[str, tuple[str, Kind]]] = {
+    "CTU-IoT-Malware-Capture-34-1": ("34-1", "attack"),
+    "CTU-IoT-Malware-Capture-42-1": ("42-1", "attack"),
+    "CTU-IoT-Malware-Capture-20-1": ("20-1", "attack"),
+    "CTU-IoT-Malware-Capture-43-1-partial": ("43-1-partial", "attack"),
+    "CTU-Honeypot-Capture-4-1": ("4-1", "benign"),
+    "CTU-Honeypot-Capture-5-1": ("5-1", "benign"),
+}
+
+GROUP_OF: Final = {
+    "4-1": "hue_bridge",
+    "sentinel/HueBridge": "hue_bridge",
+    "5-1": "amazon_echo",
+    "sentinel/EdnetCam1": "ednet_camera",
+    "sentinel/EdnetCam2": "ednet_camera",
+    "sentinel/EdimaxPlug1101W": "edimax_plug",
+    "sentinel/EdimaxPlug2101W": "edimax_plug",
+    "sentinel/WeMoInsightSwitch": "wemo_insight",
+    "sentinel/WeMoInsightSwitch2": "wemo_insight",
+    "sentinel/D-LinkSensor": "dlink_wifi_sensor",
+    "sentinel/D-LinkSwitch": "dlink_wifi_sensor",
+    "sentinel/D-LinkWaterSensor": "dlink_wifi_sensor",
+}
+"""Captures that are the same product, or near twins of one platform; every other capture is its own group."""
+
+_Mask: TypeAlias = Callable[[FlowBatch, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
+
+
+def list_captures(data: Path) -> tuple[Capture, ...]:
+    """Every capture found under ``data``, sorted by family and name.
+
+    Raises:
+        ConfigError: the folder holds none of the public captures.
+    """
+    found = [
+        *_list_logs(data),
+        *_list_devices(data / "benign" / "home-devices-2020", "home-2020", "home"),
+        *_list_devices(data / "benign" / "iot-sentinel-2016", "sentinel-2016", "sentinel"),
+    ]
+    if not found:
+        raise ConfigError(str(data), "holds none of the public captures", "see docs/evaluation.md for the layout")
+    return tuple(sorted(found, key=lambda capture: (capture.family, capture.name)))
+
+
+def load_capture(capture: Capture, cache: Path | None = None) -> FlowBatch:
+    """All flows of a capture in time order, labelled; sessions of one device are joined.
+
+    Args:
+        capture: what to read.
+        cache: folder for parsed columns, keyed by the files' content and the reader's source; None reads afresh.
+
+    Raises:
+        InputError: a file is not what it claims to be.
+    """
+    return _in_time_order(FlowBatch.concatenate(load_sessions(capture, cache)))
+
+
+def load_sessions(capture: Capture, cache: Path | None = None) -> tuple[FlowBatch, ...]:
+    """The capture as stretches across which no sentence may run: one per set-up session, else a single one.
+
+    Raises:
+        InputError: a file is not what it claims to be.
+    """
+    if cache is None:
+        return _read_sessions(capture)
+    folder = cache / f"{capture.name.replace('/', '_')}-{_cache_key(capture)}"
+    if not folder.is_dir():
+        _write_cache(folder, _read_sessions(capture))
+    return tuple(_read_cached(path) for path in sorted(folder.glob("*.npz")))
+
+
+def _list_logs(data: Path) -> list[Capture]:
+    found = []
+    for folder, (name, kind) in _IOT23.items():
+        for path in (data / "iot23" / folder).glob("conn.log*"):
+            found.append(_capture(name, "iot23", kind, (path,)))
+    for folder_path in sorted((data / "lan-mixed").glob("0*")):
+        paths = tuple(sorted(folder_path.glob("conn.log*")))[:1]
+        if paths:
+            found.append(_capture(f"lan-{folder_path.name[:3]}", "lan-mixed", "attack", paths))
+    for path in (data / "ton_iot" / "network").glob("train_test_network.csv*"):
+        found.append(_capture("ton_iot", "ton_iot", "table", (path,)))
+    return found
+
+
+def _list_devices(folder: Path, family: Family, prefix: str) -> list[Capture]:
+    if not folder.is_dir():
+        return []
+    devices = sorted(path for path in folder.iterdir() if path.is_dir())
+    captures = [
+        _capture(f"{prefix}/{device.name}", family, "benign", tuple(sorted(device.glob("*.pcap*"))))
+        for device in devices
+    ]
+    return [capture for capture in captures if capture.paths]
+
+
+def _capture(name: str, family: Family, kind: Kind, paths: tuple[Path, ...]) -> Capture:
+    return Capture(name=name, family=family, group=GROUP_OF.get(name, name), kind=kind, paths=paths)
+
+
+def _read_sessions(capture: Capture) -> tuple[FlowBatch, ...]:
+    files = [_label(capture, read_flows(path)) for path in capture.paths]
+    if capture.family == "sentinel-2016":
+        sessions = [_in_time_order(flows) for flows in files if len(flows)]
+        return tuple(sorted(sessions, key=lambda flows: float(flows.started_at_s[0])))
+    return (_in_time_order(FlowBatch.concatenate(files)),)
+
+
+def _in_time_order(flows: FlowBatch) -> FlowBatch:
+    return flows.take(np.argsort(flows.started_at_s, kind="stable")) if flows.is_timed else flows
+
+
+def _label(capture: Capture, flows: FlowBatch) -> FlowBatch:
+    if capture.kind == "benign":
+        return replace(flows, labels=constant_labels(len(flows), AttackClass.BENIGN))
+    if capture.name == "lan-002":
+        return replace(flows, labels=constant_labels(len(flows), AttackClass.SCAN))
+    if flows.labels is None or capture.name not in UNTRUSTED:
+        return flows
+    is_benign = flows.labels.malicious == 0
+    return mask_labels(flows, is_benign & UNTRUSTED[capture.name](flows, is_benign))
+
+
+def constant_labels(count: int, attack_class: AttackClass) -> Labels:
+    """Labels for ``count`` flows that are all of one class, none of them TON_IoT's."""
+    is_malicious = attack_class is not AttackClass.BENIGN
+    return Labels(
+        malicious=np.full(count, is_malicious, dtype=np.int8),
+        attack_class=np.full(count, CLASS_INDEX[attack_class], dtype=np.int8),
+        ton_class=np.full(count, -1, dtype=np.int8),
+        detail=np.full(count, attack_class.value.encode(), dtype="S48"),
+    )
+
+
+def mask_labels(flows: FlowBatch, rows: npt.NDArray[np.bool_]) -> FlowBatch:
+    """The same flows with the labels of ``rows`` (bool (n,)) set to -1: context, never target, never scored."""
+    if flows.labels is None:
+        return flows
+    labels = replace(
+        flows.labels,
+        malicious=np.where(rows, np.int8(-1), flows.labels.malicious),
+        attack_class=np.where(rows, np.int8(-1), flows.labels.attack_class),
+        ton_class=np.where(rows, np.int8(-1), flows.labels.ton_class),
+    )
+    return replace(flows, labels=labels)
+
+
+def _goes_to(address: str, port: int) -> _Mask:
+    expected = np.array(words_from_address(ipaddress.ip_address(address)), dtype=np.uint64)
+
+    def is_match(flows: FlowBatch, _is_benign: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        return (flows.resp_address == expected).all(axis=1) & (flows.resp_port == port)
+
+    return is_match
+
+
+UNTRUSTED: Final[dict[str, _Mask]] = {
+    "34-1": _goes_to("185.244.25.235", 80),
+    "42-1": _goes_to("185.244.25.183", 4975),
+    "43-1-partial": lambda _flows, is_benign: is_benign,
+}
+"""Rows that say "Benign" and most likely are not: contacts of a C&C host; scanning that nobody labelled."""
+
+
+def _cache_key(capture: Capture) -> str:
+    digest = hashlib.sha256(_reader_digest().encode())
+    for path in capture.paths:
+        digest.update(hashlib.sha256(path.read_bytes()).digest())
+    return digest.hexdigest()[:20]
+
+
+def _reader_digest() -> str:
+    """Hash of the source that decides what a file turns into: any change of it reads the captures anew."""
+    sources = [Path(__file__), Path(thingwarden.domain.flow.__file__)]
+    for folder in thingwarden.ingest.__path__:
+        sources.extend(sorted(Path(folder).rglob("*.py")))
+    digest = hashlib.sha256()
+    for source in sources:
+        digest.update(source.read_bytes())
+    return digest.hexdigest()
+
+
+def _write_cache(folder: Path, sessions: tuple[FlowBatch, ...]) -> None:
+    """Write beside and rename, so that a run that was cut off never leaves half a capture."""
+    unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
+    unfinished.mkdir(parents=True, exist_ok=True)
+    for index, flows in enumerate(sessions):
+        columns = {name: getattr(flows, name) for name in COLUMN_DTYPES}
+        if flows.labels is not None:
+            columns |= {f"labels.{field.name}": getattr(flows.labels, field.name) for field in fields(Labels)}
+        np.savez(unfinished / f"{index:05d}.npz", is_timed=np.array(flows.is_timed), **columns)
+    if not folder.exists():
+        unfinished.rename(folder)
+
+
+def _read_cached(path: Path) -> FlowBatch:
+    with np.load(path, allow_pickle=False) as stored:
+        columns = {name: stored[name] for name in COLUMN_DTYPES}
+        is_timed = bool(stored["is_timed"])
+        labels = None
+        if "labels.malicious" in stored:
+            labels = Labels(**{field.name: stored[f"labels.{field.name}"] for field in fields(Labels)})
+    return FlowBatch(**columns, labels=labels, is_timed=is_timed)
+
+
+class Part(NamedTuple):
+    """A stretch of one capture in which sentences may run: the whole of it, or one set-up session."""
+
+    capture: Capture
+    flows: FlowBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Corpus:
+    """Everything at hand, read once.
+
+    Attributes:
+        parts: the timed captures, session by session.
+        ton: TON_IoT's rows in the file's order, untimed; empty where the set is absent.
+    """
+
+    parts: tuple[Part, ...]
+    ton: FlowBatch
+
+
+def load_corpus(data: Path, cache: Path | None = None) -> Corpus:
+    """Read every capture under ``data``.
+
+    Raises:
+        ConfigError: no capture was found.
+        InputError: a file is not what it claims to be.
+    """
+    captures = list_captures(data)
+    timed = [capture for capture in captures if capture.kind != "table"]
+    tables = [load_capture(capture, cache) for capture in captures if capture.kind == "table"]
+    parts = tuple(Part(capture, flows) for capture in timed for flows in load_sessions(capture, cache))
+    return Corpus(parts=parts, ton=FlowBatch.concatenate(tables))
