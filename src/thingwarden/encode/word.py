@@ -1,0 +1,170 @@
+"""The fields of a word that its own flow shows, without any memory.
+
+In: rows of a ``FlowBatch``. Out: uint8 columns of buckets.
+Must never: use more of an opening word than the flow's first packet shows.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.encode.vocabulary import (
+    BYTE_EDGES,
+    DIRECTIONS,
+    DURATION_EDGES_S,
+    FIELD_INDEX,
+    FIELD_NAMES,
+    ICMP_TYPES,
+    NAMED_PORTS,
+    ORIG_PORT_CLASSES,
+    PACKET_EDGES,
+    PORT_RANGE_STARTS,
+    PORT_SIZE,
+    PROTO_BUCKETS,
+    PROTO_NAMES,
+    RARE,
+    Vocabulary,
+    collapse_history,
+    collapse_service,
+)
+
+Buckets = npt.NDArray[np.uint8]
+
+ANSWERED_STATES: Final = ("S1", "SF", "S2", "S3", "RSTO", "RSTR")
+"""States in which both ends spoke, so that a count of zero was measured, not missing."""
+
+FAILED_STATES: Final = ("S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR")
+"""States in which the contact came to nothing."""
+
+ICMP_PROTOS: Final = (1, 58)
+
+CLOSE_DELAY_S: Final = {"SF": 5.0, "REJ": 5.0, "S0": 5.0, "RSTO": 0.1, "RSTR": 0.1, "RSTOS0": 0.1, "RSTRH": 0.1}
+"""Seconds that Zeek waits after a TCP flow's last packet before it writes the row, by state.
+
+Source: tcp_close_delay, tcp_attempt_delay, tcp_reset_delay in Zeek's init-bare.zeek.
+"""
+
+TCP_INACTIVITY_S: Final = 300.0
+DATAGRAM_INACTIVITY_S: Final = 60.0
+
+
+def code_mask(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """A table over connection-state codes: which are among ``names``."""
+    mask = np.zeros(len(CONN_STATE_CODE), dtype=bool)
+    mask[[CONN_STATE_CODE[name] for name in names]] = True
+    return mask
+
+
+_ANSWERED: Final = code_mask(ANSWERED_STATES)
+_FAILED: Final = code_mask(FAILED_STATES)
+_DELAY: Final = np.full(len(CONN_STATE_CODE), TCP_INACTIVITY_S)
+for _name, _delay_s in CLOSE_DELAY_S.items():
+    _DELAY[CONN_STATE_CODE[_name]] = _delay_s
+
+
+def known_at_s(flows: FlowBatch) -> npt.NDArray[np.float64]:
+    """When each flow's outcome is knowable, float64 (n,): its last packet plus the timeout of its state."""
+    delay = np.where(flows.proto == 6, _DELAY[flows.conn_state], DATAGRAM_INACTIVITY_S)
+    ended_at_s: npt.NDArray[np.float64] = flows.ended_at_s + delay
+    return ended_at_s
+
+
+def is_failed(flows: FlowBatch) -> npt.NDArray[np.bool_]:
+    """Which contacts came to nothing, bool (n,)."""
+    return _FAILED[flows.conn_state]
+
+
+def edge_buckets(values: npt.NDArray[np.generic], edges: tuple[float, ...]) -> Buckets:
+    """Bucket 1 below the first edge, then one from each edge on, uint8 (n,)."""
+    return (np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right") + 1).astype(np.uint8)
+
+
+def _port_table() -> Buckets:
+    table = np.zeros(65536, dtype=np.uint8)
+    for position, start in enumerate(PORT_RANGE_STARTS):
+        table[start:] = 1 + len(NAMED_PORTS) + position
+    for position, port in enumerate(NAMED_PORTS):
+        table[port] = 1 + position
+    return table
+
+
+_PORT_BUCKET: Final = _port_table()
+_ICMP_BASE: Final = 1 + len(NAMED_PORTS) + len(PORT_RANGE_STARTS)
+_ICMP_BUCKET: Final = np.full(65536, PORT_SIZE - 1, dtype=np.uint8)
+_ICMP_BUCKET[list(ICMP_TYPES)] = _ICMP_BASE + np.arange(len(ICMP_TYPES))
+
+_PROTO_BUCKET: Final = np.full(256, PROTO_NAMES.index("other"), dtype=np.uint8)
+for _proto, _bucket in PROTO_BUCKETS.items():
+    _PROTO_BUCKET[_proto] = _bucket
+
+_ORIG_CLASS: Final = {name: bucket for bucket, name in enumerate(ORIG_PORT_CLASSES)}
+
+
+def _orig_port_table() -> Buckets:
+    table = np.full(65536, _ORIG_CLASS["ephemeral_high"], dtype=np.uint8)
+    table[:61000] = _ORIG_CLASS["ephemeral_linux"]
+    table[:32768] = _ORIG_CLASS["registered"]
+    table[:1024] = _ORIG_CLASS["system"]
+    for port, name in ((53, "dns"), (67, "dhcp"), (68, "dhcp"), (123, "ntp"), (1900, "ssdp"), (5353, "mdns")):
+        table[port] = _ORIG_CLASS[name]
+    table[5683] = _ORIG_CLASS["coap"]
+    return table
+
+
+_ORIG_PORT_BUCKET: Final = _orig_port_table()
+
+
+def open_buckets(flows: FlowBatch, direction: Buckets, peer_kind: Buckets) -> Buckets:
+    """The fields of opening words that need no memory, uint8 (n, F); the others stay masked."""
+    words = np.zeros((len(flows), len(FIELD_NAMES)), dtype=np.uint8)
+    icmp = np.isin(flows.proto, ICMP_PROTOS)
+    words[:, FIELD_INDEX["kind"]] = 1
+    words[:, FIELD_INDEX["direction"]] = direction
+    words[:, FIELD_INDEX["proto"]] = _PROTO_BUCKET[flows.proto]
+    words[:, FIELD_INDEX["resp_port"]] = np.where(icmp, _ICMP_BUCKET[flows.orig_port], _PORT_BUCKET[flows.resp_port])
+    orig = np.where(flows.orig_port == flows.resp_port, _ORIG_CLASS["same_as_resp"], _ORIG_PORT_BUCKET[flows.orig_port])
+    words[:, FIELD_INDEX["orig_port"]] = np.where(icmp, _ORIG_CLASS["icmp"], orig)
+    words[:, FIELD_INDEX["peer_kind"]] = peer_kind
+    return words
+
+
+def add_outcome(words: Buckets, flows: FlowBatch, vocabulary: Vocabulary) -> None:
+    """Turn opening words into closing words in place: kind, and every field that only the outcome shows."""
+    answered = _ANSWERED[flows.conn_state]
+    words[:, FIELD_INDEX["kind"]] = 2
+    words[:, FIELD_INDEX["conn_state"]] = flows.conn_state
+    duration_s = np.nan_to_num(flows.duration_s)
+    words[:, FIELD_INDEX["duration"]] = _measured(edge_buckets(duration_s, DURATION_EDGES_S), duration_s, answered)
+    for name, edges in (
+        ("orig_bytes", BYTE_EDGES),
+        ("resp_bytes", BYTE_EDGES),
+        ("orig_packets", PACKET_EDGES),
+        ("resp_packets", PACKET_EDGES),
+    ):
+        column = getattr(flows, name)
+        words[:, FIELD_INDEX[name]] = _measured(edge_buckets(column, edges), column, answered)
+    words[:, FIELD_INDEX["service"]] = learned_buckets(flows.service, vocabulary.services, collapse_service)
+    words[:, FIELD_INDEX["history"]] = learned_buckets(flows.history, vocabulary.histories, collapse_history)
+
+
+def _measured(buckets: Buckets, values: npt.NDArray[np.generic], answered: npt.NDArray[np.bool_]) -> Buckets:
+    return np.where((np.asarray(values) > 0) | answered, buckets, 0).astype(np.uint8)
+
+
+def learned_buckets(column: npt.NDArray[np.bytes_], tokens: tuple[bytes, ...], collapse: object) -> Buckets:
+    """Bucket of each learned token: 0 where the flow has none, 1 where training never saw it, uint8 (n,)."""
+    assert callable(collapse)
+    unique, inverse = np.unique(column, return_inverse=True)
+    position = {token: bucket for bucket, token in enumerate(tokens, start=RARE + 1)}
+    buckets = [position.get(token, RARE) if token else 0 for token in map(collapse, unique.tolist())]
+    return np.array(buckets, dtype=np.uint8)[inverse]
+
+
+def directions(is_orig: npt.NDArray[np.bool_], both_local: npt.NDArray[np.bool_]) -> Buckets:
+    """Bucket of ``DIRECTIONS``: who began the flow, and whether both ends are of this network, uint8 (n,)."""
+    base = np.where(both_local, DIRECTIONS.index("lan_orig"), DIRECTIONS.index("orig"))
+    return (base + ~is_orig).astype(np.uint8)
