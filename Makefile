@@ -1,0 +1,56 @@
+# The whole interface: `make demo` needs Python 3.11 and nothing else; `make test` sets up what the tests need.
+# No target asks a question.
+
+SHELL := /bin/sh
+VENV ?= .venv
+# Which Python makes the environment; empty means the first of the system's that is 3.11 or newer.
+PYTHON ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+# Pinned because a plain `torch` takes the newest CUDA build, gigabytes that tests on a CPU never touch.
+TORCH ?= torch==2.13.0
+PYTEST_ARGS ?= -n 2 --dist loadfile
+DATA ?= ../shared/data
+
+RUNTIME := $(VENV)/.installed-runtime
+FULL := $(VENV)/.installed-full
+
+.PHONY: help demo test lint format bench lab docs model clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' Makefile
+
+demo: $(RUNTIME) ## install into .venv (no root, no apt) and judge the packaged sample
+	$(BIN)/thingwarden demo
+
+test: $(FULL) ## install what the tests need and run them all
+	@sh deploy/apt.sh
+	$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+lint: $(FULL) ## formatting, linting, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: $(FULL) ## rewrite the sources as ruff wants them
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(RUNTIME): pyproject.toml deploy/venv.sh
+	@sh deploy/venv.sh $(VENV) $(PYTHON)
+	@echo "Installing Thingwarden into $(VENV) ..."
+	@$(PIP) install --quiet --editable .
+	@touch $@
+
+$(FULL): $(RUNTIME)
+	@sh deploy/apt.sh --only python3-venv libgomp1
+	@$(PIP) install --quiet "$(TORCH)" || echo "No $(TORCH) for this machine: what trains is skipped." >&2
+	@if $(BIN)/python -c 'import torch' 2>/dev/null; then train=train,; fi; \
+	$(PIP) install --quiet --editable ".[$${train}bench,lab,dev]"
+	@touch $@
+
+clean: ## remove the environment, caches and build products
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +
