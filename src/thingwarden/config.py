@@ -31,11 +31,19 @@ MAX_CONFIG_BYTES: Final = 1 << 20
 
 
 def _network(value: object) -> object:
-    return ipaddress.ip_network(value) if isinstance(value, str) else value
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a network is written as text")
+    return ipaddress.ip_network(value)
 
 
 def _address(value: object) -> object:
-    return ipaddress.ip_address(value) if isinstance(value, str) else value
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("an address is written as text")
+    return ipaddress.ip_address(value)
 
 
 def _path(value: object) -> object:

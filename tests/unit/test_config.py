@@ -1,0 +1,151 @@
+"""Settings: every refusal names file, key, value and allowed range; the written default is read back."""
+
+from __future__ import annotations
+
+import ipaddress
+import tomllib
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from thingwarden.config import (
+    MAX_CONFIG_BYTES,
+    JournalSettings,
+    Settings,
+    find_config_file,
+    find_problems,
+    journal_path,
+    load_settings,
+    setting_rows,
+    write_toml,
+)
+from thingwarden.domain.errors import ConfigError
+
+
+def _written(folder: Path, text: str) -> Path:
+    file = folder / "thingwarden.toml"
+    file.write_text(text)
+    return file
+
+
+def test_without_a_file_every_setting_is_the_default(tmp_path: Path) -> None:
+    loaded = load_settings(environment={"HOME": str(tmp_path)})
+    assert loaded.file is None
+    assert loaded.settings == Settings()
+    assert set(loaded.origin.values()) == {"default"}
+
+
+def test_values_are_parsed_into_types_and_their_origin_is_the_file(tmp_path: Path) -> None:
+    file = _written(tmp_path, '[network]\ngateways = ["192.168.1.1", "fe80::1"]\nlocal_prefixes = ["192.168.1.0/24"]\n')
+    loaded = load_settings(file, {})
+    assert loaded.settings.network.gateways == (
+        ipaddress.IPv4Address("192.168.1.1"),
+        ipaddress.IPv6Address("fe80::1"),
+    )
+    assert loaded.settings.network.local_prefixes == (ipaddress.IPv4Network("192.168.1.0/24"),)
+    assert loaded.origin["network.gateways"] == str(file)
+    assert loaded.origin["network.resolvers"] == "default"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[detect]\nfalse_incidents_per_device_week = 1000\n", ("1000", "number from 0.01 to 100")),
+        ('[detect]\nfalse_incidents_per_device_week = "many"\n', ("'many'", "number from 0.01 to 100")),
+        ("[detect]\nfalse_incidents_per_device_week = true\n", ("True", "number from 0.01 to 100")),
+        ("[detect]\nsensitivity = 3\n", ("detect.sensitivity", "unknown setting", "false_incidents_per_device_week")),
+        ("[detection]\nx = 1\n", ("detection", "unknown setting", "sections network")),
+        ('[network]\ngateways = ["router"]\n', ("network.gateways", "'router'", "192.168.1.1")),
+        ('[network]\ngateways = "192.168.1.1"\n', ("network.gateways", "'192.168.1.1'", "list of addresses")),
+        ('[network]\nallow_list = ["192.168.1.7/24"]\n', ("network.allow_list", "host bits set")),
+        ("[network]\nlocal_prefixes = []\n", ("network.local_prefixes", "at least 1 item")),
+        ("network = 3\n", ("network", "3")),
+        ("[model]\npath = 3\n", ("model.path", "3", "path of a folder")),
+    ],
+)
+def test_a_refusal_names_file_key_value_and_allowed_range(tmp_path: Path, text: str, expected: tuple[str, ...]) -> None:
+    file = _written(tmp_path, text)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(file, {})
+    said = " ".join((refused.value.what, refused.value.why, refused.value.hint))
+    assert str(file) in refused.value.what
+    for part in expected:
+        assert part in said
+
+
+def test_all_problems_are_found_and_the_first_error_says_how_many_more(tmp_path: Path) -> None:
+    file = _written(tmp_path, '[detect]\nfoo = 1\n[network]\ngateways = ["x"]\nresolvers = [5]\n')
+    problems = find_problems(file)
+    assert {problem.key for problem in problems} == {"detect.foo", "network.gateways", "network.resolvers"}
+    with pytest.raises(ConfigError, match=r"network\.gateways") as refused:
+        load_settings(file, {})
+    assert "2 more" in refused.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"[detect\n", "not valid TOML"),
+        (b"\xff\xfe", "not valid TOML"),
+        (b"a = " + b"[" * 100_000, "not valid TOML"),
+        (b"#" * (MAX_CONFIG_BYTES + 1), "larger than"),
+    ],
+)
+def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
+    file = tmp_path / "broken.toml"
+    file.write_bytes(content)
+    with pytest.raises(ConfigError) as refused:
+        load_settings(file, {})
+    assert why in refused.value.why
+    assert str(file) in refused.value.what
+
+
+def test_a_named_file_must_exist(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        find_config_file(tmp_path / "missing.toml", {})
+    with pytest.raises(ConfigError, match="no such file"):
+        find_config_file(None, {"THINGWARDEN_CONFIG": str(tmp_path / "missing.toml")})
+
+
+def test_the_file_is_looked_for_by_argument_then_variable_then_user_folder(tmp_path: Path) -> None:
+    user_file = tmp_path / "thingwarden" / "config.toml"
+    user_file.parent.mkdir()
+    named = [user_file, tmp_path / "variable.toml", tmp_path / "argument.toml"]
+    for file in named:
+        file.write_text("")
+    environment = {"XDG_CONFIG_HOME": str(tmp_path)}
+    assert find_config_file(None, environment) == user_file
+    environment["THINGWARDEN_CONFIG"] = str(named[1])
+    assert find_config_file(None, environment) == named[1]
+    assert find_config_file(named[2], environment) == named[2]
+
+
+def test_the_written_default_is_read_back_as_the_default(tmp_path: Path) -> None:
+    text = write_toml(Settings())
+    assert load_settings(_written(tmp_path, text), {}).settings == Settings()
+    sections = tomllib.loads(text)
+    assert list(sections) == list(Settings.model_fields)
+
+
+def test_a_changed_setting_survives_writing(tmp_path: Path) -> None:
+    odd_path = tmp_path / 'a "quoted" \\ path.sqlite'
+    settings = Settings(journal=JournalSettings(path=odd_path))
+    assert load_settings(_written(tmp_path, write_toml(settings)), {}).settings == settings
+
+
+def test_every_setting_says_what_it_does_and_what_it_accepts() -> None:
+    rows = list(setting_rows(Settings()))
+    assert len({row.key for row in rows}) == len(rows)
+    assert all(row.description.endswith(".") and row.allowed for row in rows)
+
+
+def test_settings_cannot_be_changed() -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        Settings().detect.false_incidents_per_device_week = 2.0  # type: ignore[misc]
+
+
+def test_the_journal_is_in_the_state_folder_unless_set(tmp_path: Path) -> None:
+    assert journal_path(JournalSettings(), {"HOME": "/h"}) == Path("/h/.local/state/thingwarden/journal.sqlite")
+    assert journal_path(JournalSettings(), {"HOME": "/h", "XDG_STATE_HOME": "/s"}).parent == Path("/s/thingwarden")
+    assert journal_path(JournalSettings(path=tmp_path / "j.sqlite"), {}) == tmp_path / "j.sqlite"
