@@ -1,0 +1,319 @@
+"""Scored words to incidents: a sequential statistic per device and role decides when evidence suffices.
+
+In: ``WordBatch`` and ``Scores`` chunk after chunk, the flows and devices that they speak of.
+Out: ``IncidentChange``, in order of traffic time.
+Must never: run Python per quiet word, accuse device 0, or depend on how the words were split into chunks.
+Source: E. S. Page, "Continuous Inspection Schemes", 1954. The statistic gains the clipped log-odds of each word of
+evidence above the calibrated threshold, and loses a drift with every other word of the same device.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Final, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.detect.describe import summarise_incident
+from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, Evidence, weigh_words
+from thingwarden.detect.tally import MAX_CONTACTS, EvidenceColumns, Tally, instant_from_s
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.device import Device
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Role
+from thingwarden.domain.taxonomy import CLASSES
+from thingwarden.domain.word import ROLES, Scores, WordBatch
+
+_Kind = TypeVar("_Kind", bound=np.generic)
+
+_BEFORE_WORDS: Final = -1
+"""Position of an ending among the steps of the same instant."""
+
+MAX_PENDING: Final = 256
+"""Words of evidence kept while a statistic has not reached the alarm level; the oldest go first."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CorrelationSettings:
+    """How incidents begin and end.
+
+    Attributes:
+        idle_s: an incident ends after this many seconds of traffic time without evidence.
+        resume_s: new evidence of the same device and role within this many seconds continues the ended incident.
+    """
+
+    idle_s: float = 900.0
+    resume_s: float = 86_400.0
+
+
+@dataclass(slots=True)
+class _Track:
+    """State of one device in one role; ``statistic`` in quanta, ``tally`` set once an incident exists."""
+
+    statistic: int = 0
+    last_word: int = 0
+    pending: list[EvidenceColumns] = field(default_factory=list)
+    tally: Tally | None = None
+    incident_id: str = ""
+    opened_at_s: float = 0.0
+    opening_quanta: int = 0
+    last_at_s: float = 0.0
+    is_open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    at_s: float
+    position: int
+    change: IncidentChange
+
+
+class Correlator:
+    """Turns the scored words of one ``FlowBatch`` into incidents.
+
+    Args:
+        calibration: of the model that scores.
+        devices: the encoder's table; may grow while words arrive, an index always names the same device.
+        settings: how incidents begin and end.
+    """
+
+    def __init__(
+        self,
+        calibration: Calibration,
+        devices: Sequence[Device],
+        settings: CorrelationSettings | None = None,
+    ) -> None:
+        self._calibration = calibration
+        self._devices = devices
+        self._settings = settings or CorrelationSettings()
+        self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
+        self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
+        self._tracks: dict[tuple[int, int], _Track] = {}
+        self._word_counts = np.zeros(0, dtype=np.int64)
+        self._is_counted = np.zeros(0, dtype=np.bool_)
+
+    def update(self, words: WordBatch, scores: Scores, flows: FlowBatch) -> list[IncidentChange]:
+        """Take in a chunk.
+
+        Args:
+            words: the next words.
+            scores: of these words.
+            flows: the batch whose rows ``words.flow`` names; the same in every call.
+
+        Returns:
+            What opened, grew or ended. Openings and endings are exact in traffic time; growth is told once per chunk.
+
+        Raises:
+            ArtifactError: the scores are not finite.
+        """
+        if not len(words):
+            return []
+        evidence = weigh_words(words, scores, self._calibration)
+        rows = np.flatnonzero(evidence.gain > 0)
+        number = self._number_words(words.device)[rows]
+        columns = self._columns(words, evidence, rows, len(flows))
+        steps: list[_Step] = []
+        for key, members in _group_by_track(words.device[rows], evidence.role[rows]):
+            track = self._tracks.setdefault(key, _Track())
+            part = _picked(columns, members)
+            gain = evidence.gain[rows[members]]
+            steps += self._advance_track(key, track, part, gain, number[members], rows[members], flows)
+        steps += self._end_idle(float(words.known_at_s[-1]), flows)
+        return [step.change for step in sorted(steps, key=lambda step: (step.at_s, step.position))]
+
+    def finish(self, flows: FlowBatch) -> list[Incident]:
+        """Every incident so far, by time of opening; those still going on have no end."""
+        known = [(key, track) for key, track in self._tracks.items() if track.tally is not None]
+        ordered = sorted(known, key=lambda item: (item[1].opened_at_s, item[0]))
+        return [self._snapshot(key, track, flows) for key, track in ordered]
+
+    def _number_words(self, device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
+        """How many words each word's device has said, this one included, int64 (n,)."""
+        self._word_counts = _grown(self._word_counts, int(device.max()) + 1)
+        order = np.argsort(device, kind="stable")
+        counts = np.bincount(device)
+        rank = np.arange(len(device)) - np.repeat(np.cumsum(counts) - counts, counts)
+        number = np.empty(len(device), dtype=np.int64)
+        number[order] = rank + 1 + self._word_counts[device[order]]
+        self._word_counts[: len(counts)] += counts
+        return number
+
+    def _columns(
+        self, words: WordBatch, evidence: Evidence, rows: npt.NDArray[np.int64], flow_count: int
+    ) -> EvidenceColumns:
+        self._is_counted = _grown(self._is_counted, 2 * flow_count)
+        flow_side = words.flow[rows] * 2 + words.is_orig[rows]
+        is_first = np.zeros(len(rows), dtype=np.bool_)
+        is_first[np.unique(flow_side, return_index=True)[1]] = True
+        is_first &= ~self._is_counted[flow_side]
+        self._is_counted[flow_side] = True
+        return EvidenceColumns(
+            flow=words.flow[rows],
+            is_orig=words.is_orig[rows],
+            is_close=words.is_close[rows],
+            known_at_s=words.known_at_s[rows],
+            log_odds=evidence.log_odds[rows],
+            attack_class=evidence.attack_class[rows],
+            is_first=is_first,
+        )
+
+    def _advance_track(
+        self,
+        key: tuple[int, int],
+        track: _Track,
+        columns: EvidenceColumns,
+        gain: npt.NDArray[np.int64],
+        number: npt.NDArray[np.int64],
+        position: npt.NDArray[np.int64],
+        flows: FlowBatch,
+    ) -> Iterator[_Step]:
+        at_s, done = columns.known_at_s, 0
+        while done < len(gain):
+            if track.is_open:
+                end = self._end_of_run(track, at_s, done)
+                if end == done:
+                    yield self._end(key, track, flows)
+                    continue
+                run = _picked(columns, slice(done, end))
+                yield self._grow(key, track, run, int(number[end - 1]), int(position[end - 1]), flows)
+                done = end
+            else:
+                word = _picked(columns, slice(done, done + 1))
+                if self._accumulate(track, word, int(gain[done]), int(number[done])):
+                    yield self._open(key, track, int(position[done]), flows)
+                done += 1
+
+    def _end_of_run(self, track: _Track, at_s: npt.NDArray[np.float64], done: int) -> int:
+        gaps = np.diff(at_s[done:], prepend=track.last_at_s)
+        late = np.flatnonzero(gaps > self._settings.idle_s)
+        return done + int(late[0]) if len(late) else len(at_s)
+
+    def _accumulate(self, track: _Track, word: EvidenceColumns, gain: int, number: int) -> bool:
+        quiet = max(0, number - track.last_word - 1)
+        track.statistic = max(0, track.statistic - self._drift * quiet)
+        if track.statistic == 0:
+            track.pending.clear()
+        track.statistic += gain
+        track.last_word = number
+        track.pending = [*track.pending[-MAX_PENDING + 1 :], word]
+        return track.statistic >= self._alarm
+
+    def _open(self, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
+        pending, at_s = _joined(track.pending), float(track.pending[-1].known_at_s[0])
+        started_s = float(pending.known_at_s[0])
+        if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
+            track.tally, track.opened_at_s, track.opening_quanta = Tally(), at_s, track.statistic
+            track.incident_id = self._identify(key, started_s)
+        track.tally.add(pending, flows)
+        track.pending, track.is_open, track.last_at_s = [], True, at_s
+        return self._step(ChangeKind.OPENED, at_s, position, key, track, flows)
+
+    def _grow(
+        self,
+        key: tuple[int, int],
+        track: _Track,
+        words: EvidenceColumns,
+        number: int,
+        position: int,
+        flows: FlowBatch,
+    ) -> _Step:
+        assert track.tally is not None
+        track.tally.add(words, flows)
+        track.last_at_s, track.last_word = float(words.known_at_s[-1]), number
+        return self._step(ChangeKind.GREW, track.last_at_s, position, key, track, flows)
+
+    def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
+        track.is_open, track.statistic = False, 0
+        ended_at_s = track.last_at_s + self._settings.idle_s
+        return self._step(ChangeKind.ENDED, ended_at_s, _BEFORE_WORDS, key, track, flows)
+
+    def _end_idle(self, now_s: float, flows: FlowBatch) -> Iterator[_Step]:
+        for key, track in self._tracks.items():
+            if track.is_open and now_s - track.last_at_s > self._settings.idle_s:
+                yield self._end(key, track, flows)
+
+    def _step(
+        self, kind: ChangeKind, at_s: float, position: int, key: tuple[int, int], track: _Track, flows: FlowBatch
+    ) -> _Step:
+        change = IncidentChange(kind=kind, at=instant_from_s(at_s), incident=self._snapshot(key, track, flows))
+        return _Step(at_s, position, change)
+
+    def _identify(self, key: tuple[int, int], started_s: float) -> str:
+        device = self._devices[key[0]]
+        text = f"{device.mac}|{device.address}|{key[1]}|{started_s:.6f}"
+        return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
+
+    def _snapshot(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> Incident:
+        tally = track.tally
+        assert tally is not None
+        device, role = self._devices[key[0]], Role.OFFENDER if key[1] == OFFENDER else Role.TARGET
+        contacts, order, rhythm = tally.contacts(), tally.class_order(), tally.rhythm()
+        attack_class, is_exact = CLASSES[order[0][0]], len(tally.services) < MAX_CONTACTS
+        peer_count = tally.peer_count
+        return Incident(
+            incident_id=track.incident_id,
+            device=device,
+            role=role,
+            attack_class=attack_class,
+            class_counts=tuple((CLASSES[index], count) for index, count in order),
+            first_seen_at=instant_from_s(tally.first_seen_s),
+            last_seen_at=instant_from_s(tally.last_seen_s),
+            opened_at=instant_from_s(track.opened_at_s),
+            ended_at=None if track.is_open else instant_from_s(track.last_at_s + self._settings.idle_s),
+            flow_count=tally.flow_count,
+            confidence=tally.confidence,
+            evidence_nats=track.opening_quanta / QUANTA_PER_NAT,
+            has_proven_origin=tally.has_proven_origin,
+            detections=tally.detections(flows),
+            contacts=tuple(contacts),
+            other_contact_count=len(tally.services) - len(contacts),
+            peer_count=peer_count,
+            is_count_exact=is_exact,
+            rhythm=rhythm,
+            summary=summarise_incident(
+                device_name=device.name,
+                role=role,
+                attack_class=attack_class,
+                contacts=contacts,
+                peer_count=peer_count,
+                is_count_exact=is_exact,
+                rhythm=rhythm,
+                flow_count=tally.flow_count,
+                confidence=tally.confidence,
+            ),
+        )
+
+
+def _group_by_track(
+    device: npt.NDArray[np.int32], role: npt.NDArray[np.int8]
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.int64]]]:
+    """Positions of each device and role, in order of their first."""
+    if not len(device):
+        return
+    key = device.astype(np.int64) * len(ROLES) + role
+    order = np.argsort(key, kind="stable")
+    bounds = np.flatnonzero(np.diff(key[order])) + 1
+    for members in sorted(np.split(order, bounds), key=lambda members: int(members[0])):
+        device_index, role_index = divmod(int(key[members[0]]), len(ROLES))
+        yield (device_index, role_index), members
+
+
+def _picked(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | slice) -> EvidenceColumns:
+    return EvidenceColumns(**{item.name: getattr(columns, item.name)[rows] for item in fields(columns)})
+
+
+def _joined(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:
+    names = [item.name for item in fields(EvidenceColumns)]
+    return EvidenceColumns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def _grown(column: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:
+    """The column, at least ``length`` long, filled up with zeros; grows by doubling."""
+    if len(column) >= length:
+        return column
+    longer = np.zeros(max(length, 2 * len(column)), dtype=column.dtype)
+    longer[: len(column)] = column
+    return longer

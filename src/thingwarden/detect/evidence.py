@@ -1,0 +1,151 @@
+"""Scores to evidence: for each word, whether and how much it speaks against its device, and in which role.
+
+In: ``WordBatch``, ``Scores``, ``Calibration``. Out: ``Evidence``, columns as long as the words.
+Must never: let the unattributed sentence speak against anybody.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.errors import ArtifactError
+from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, AttackClass
+from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
+
+QUANTA_PER_NAT: Final = 1024
+"""Evidence is summed in whole quanta, so that sums do not depend on how the words were split."""
+
+PROBABILITY_FLOOR: Final = 1e-12
+"""Keeps logarithms finite; far below what float32 probabilities resolve near 1."""
+
+OFFENDER: Final = ROLES.index("offender")
+TARGET: Final = ROLES.index("target")
+
+_HEAD_LIMIT_NATS: Final = 4.0
+"""The most that the state head's opinion on the role may weigh."""
+
+_DIRECTION_NATS: Final = 1.0
+"""Weight of having begun the flow; the head overrules it at odds of e to 1."""
+
+_BLAME_NATS: Final = 3.0
+"""The same for attacks that the originator commits by definition; the head needs odds of 20 to 1."""
+
+_ORIGINATOR_COMMITS: Final = np.isin(
+    np.arange(len(CLASSES)),
+    [
+        CLASS_INDEX[attack_class]
+        for attack_class in (
+            AttackClass.SCAN,
+            AttackClass.BRUTE_FORCE,
+            AttackClass.DOS,
+            AttackClass.DDOS,
+            AttackClass.EXPLOIT,
+            AttackClass.LATERAL,
+        )
+    ],
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What each of n words says against its device.
+
+    Attributes:
+        gain: int64 (n,), quanta to add to the device's statistic; 0 for a quiet word.
+        log_odds: float64 (n,), calibrated log-odds that the word is malicious.
+        attack_class: int8 (n,), the likeliest class other than benign, index into ``CLASSES``.
+        role: int8 (n,), ``OFFENDER`` or ``TARGET``.
+    """
+
+    gain: npt.NDArray[np.int64]
+    log_odds: npt.NDArray[np.float64]
+    attack_class: npt.NDArray[np.int8]
+    role: npt.NDArray[np.int8]
+
+
+def malicious_log_odds(class_probability: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
+    """Log-odds of "not benign" after temperature scaling.
+
+    Args:
+        class_probability: (n, C), rows sum to one, column 0 benign.
+        temperature: above 0.
+
+    Returns:
+        float64 (n,), finite.
+
+    Raises:
+        ArtifactError: a probability is not a number; the model is broken.
+    """
+    if not np.isfinite(class_probability).all():
+        raise ArtifactError("model's scores", "a class probability is not finite", "verify the model: model verify")
+    logits = np.log(np.maximum(class_probability.astype(np.float64), PROBABILITY_FLOOR)) / temperature  # (n, C)
+    return np.asarray(np.logaddexp.reduce(logits[:, 1:], axis=1) - logits[:, 0])
+
+
+def probability_from_log_odds(log_odds: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """The logistic function, float64, same shape."""
+    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * log_odds)))
+
+
+def likeliest_attack(class_probability: npt.NDArray[np.floating]) -> npt.NDArray[np.int8]:
+    """Index into ``CLASSES`` of the likeliest class other than benign, int8 (n,)."""
+    return np.asarray(class_probability[:, 1:].argmax(axis=1) + 1, dtype=np.int8)
+
+
+def assign_roles(
+    role_probability: npt.NDArray[np.floating],
+    is_orig: npt.NDArray[np.bool_],
+    attack_class: npt.NDArray[np.int8],
+) -> npt.NDArray[np.int8]:
+    """Offender or target: the state head's opinion joined with who began the flow.
+
+    Args:
+        role_probability: (n, 3), over ``ROLES``.
+        is_orig: (n,), whether the word's device began the flow.
+        attack_class: (n,), index into ``CLASSES``.
+
+    Returns:
+        int8 (n,), ``OFFENDER`` or ``TARGET``.
+    """
+    head = np.log(np.maximum(role_probability[:, [OFFENDER, TARGET]].astype(np.float64), PROBABILITY_FLOOR))
+    opinion = np.clip(head[:, 0] - head[:, 1], -_HEAD_LIMIT_NATS, _HEAD_LIMIT_NATS)
+    weight = np.where(_ORIGINATOR_COMMITS[attack_class], _BLAME_NATS, _DIRECTION_NATS)
+    return np.where(opinion + np.where(is_orig, weight, -weight) > 0, OFFENDER, TARGET).astype(np.int8)
+
+
+def weigh_words(words: WordBatch, scores: Scores, calibration: Calibration) -> Evidence:
+    """Evidence of every word; words of the unattributed sentence weigh nothing.
+
+    Raises:
+        ArtifactError: the scores are not finite.
+    """
+    log_odds = malicious_log_odds(scores.class_probability, calibration.temperature)
+    excess = log_odds - _logit(calibration.flow_threshold) + _surprise_nats(words, scores, calibration)
+    nats = np.clip(excess, 0.0, calibration.evidence_cap_nats)
+    nats *= np.where(words.is_close, 1.0, calibration.open_weight)
+    nats[words.device == UNATTRIBUTED] = 0.0
+    attack_class = likeliest_attack(scores.class_probability)
+    return Evidence(
+        gain=np.rint(nats * QUANTA_PER_NAT).astype(np.int64),
+        log_odds=log_odds,
+        attack_class=attack_class,
+        role=assign_roles(scores.role_probability, words.is_orig, attack_class),
+    )
+
+
+def _surprise_nats(words: WordBatch, scores: Scores, calibration: Calibration) -> npt.NDArray[np.float64]:
+    if calibration.surprise_weight == 0.0:
+        return np.zeros(len(words))
+    median = np.where(words.is_close, calibration.close_surprise_nats, calibration.open_surprise_nats)
+    scale = np.where(words.is_close, calibration.close_surprise_scale_nats, calibration.open_surprise_scale_nats)
+    standardised = np.nan_to_num((scores.surprise_nats - median) / scale)
+    return np.asarray(calibration.surprise_weight * np.clip(standardised, 0.0, calibration.surprise_cap))
+
+
+def _logit(probability: float) -> float:
+    return float(np.log(probability) - np.log1p(-probability))

@@ -1,0 +1,262 @@
+"""What an incident remembers of its flows, bounded whatever the attack does.
+
+In: columns of evidence words of one device in one role. Out: ``Tally``, and the immutable parts of an ``Incident``.
+Must never: grow with the number of flows, or give another result when the same words come in other portions.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.detect.evidence import probability_from_log_odds
+from thingwarden.domain.detection import Detection
+from thingwarden.domain.flow import CONN_STATE_CODE, CONN_STATES, FlowBatch, IpAddress, address_from_words
+from thingwarden.domain.incident import Contact, Rhythm
+from thingwarden.domain.taxonomy import CLASSES
+
+MAX_CONTACTS: Final = 4096
+"""Services told apart per incident; a scan of more is counted, not listed."""
+
+MAX_STARTS: Final = 128
+"""Flow starts remembered per service, for its rhythm."""
+
+SHOWN_CONTACTS: Final = 10
+SHOWN_DETECTIONS: Final = 5
+
+_PERIODIC_INTERVALS: Final = 5
+_PERIODIC_SPREAD_RATIO: Final = 0.25
+_PERIODIC_FLOOR_S: Final = 0.5
+"""Faster repetition is a flood or a scan, not a beat."""
+
+_LAST_SECOND_S: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+_MILLIONTHS: Final = 1_000_000
+_TCP: Final = 6
+_PROTO_NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
+_CLOSED_BY_BOTH: Final = CONN_STATE_CODE["SF"]
+_ESTABLISHED: Final = [CONN_STATE_CODE[name] for name in ("S1", "SF", "S2", "S3", "RSTO", "RSTR")]
+
+ServiceKey = tuple[int, int, int, int]
+"""High and low half of the peer's address, protocol number, responder's port."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvidenceColumns:
+    """Words of one device in one role that speak for an incident, in order; n words.
+
+    Attributes:
+        flow: int64 (n,), row in the flows.
+        is_orig, is_close: bool (n,), as in ``WordBatch``.
+        known_at_s: float64 (n,).
+        log_odds: float64 (n,), calibrated.
+        attack_class: int8 (n,), index into ``CLASSES``.
+        is_first: bool (n,), the flow's first word of evidence on this side.
+    """
+
+    flow: npt.NDArray[np.int64]
+    is_orig: npt.NDArray[np.bool_]
+    is_close: npt.NDArray[np.bool_]
+    known_at_s: npt.NDArray[np.float64]
+    log_odds: npt.NDArray[np.float64]
+    attack_class: npt.NDArray[np.int8]
+    is_first: npt.NDArray[np.bool_]
+
+
+def has_completed_exchange(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether a TCP flow proves that its originator owns the address that it used.
+
+    A spoofer never sees the responder's sequence number: the responder neither closes with it nor sends it data.
+    A reset by the originator proves nothing alone, for the owner of a spoofed address sends one too.
+    """
+    state = flows.conn_state[rows]
+    is_answered = np.isin(state, _ESTABLISHED) & (flows.resp_bytes[rows] > 0)
+    return np.asarray((flows.proto[rows] == _TCP) & ((state == _CLOSED_BY_BOTH) | is_answered))
+
+
+@dataclass(slots=True)
+class _Service:
+    flow_count: int
+    is_outbound: bool
+    is_proven: bool
+    class_index: int
+    starts_s: list[float] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Tally:
+    """Bounded sums over the evidence of one incident."""
+
+    flow_count: int = 0
+    probability_millionths: int = 0
+    probability_count: int = 0
+    first_seen_s: float = np.inf
+    last_seen_s: float = -np.inf
+    has_proven_origin: bool = False
+    untold_flow_count: int = 0
+    open_class_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
+    close_class_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
+    services: dict[ServiceKey, _Service] = field(default_factory=dict)
+    loudest: list[tuple[float, int, bool, bool, int]] = field(default_factory=list)
+
+    def add(self, words: EvidenceColumns, flows: FlowBatch) -> None:
+        """Count further evidence, in order."""
+        start = flows.started_at_s[words.flow]
+        seen = np.where(words.is_close, flows.ended_at_s[words.flow], start)
+        self.first_seen_s = min(self.first_seen_s, float(start.min()))
+        self.last_seen_s = max(self.last_seen_s, float(seen.max()))
+        probability = np.rint(probability_from_log_odds(words.log_odds) * _MILLIONTHS).astype(np.int64)
+        self.flow_count += int(words.is_first.sum())
+        self.probability_millionths += int(probability.sum())
+        self.probability_count += len(probability)
+        classes = len(CLASSES)
+        self.open_class_counts += np.bincount(words.attack_class[~words.is_close], minlength=classes)
+        self.close_class_counts += np.bincount(words.attack_class[words.is_close], minlength=classes)
+        self._add_services(words, flows, start)
+        self._add_loudest(words)
+
+    def _add_services(self, words: EvidenceColumns, flows: FlowBatch, start: npt.NDArray[np.float64]) -> None:
+        is_proven = has_completed_exchange(flows, words.flow) & words.is_close
+        self.has_proven_origin |= bool(is_proven.any())
+        keys = _service_keys(words, flows)
+        groups, first, inverse = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        inverse = inverse.reshape(-1)
+        counts = np.bincount(inverse, weights=words.is_first).astype(np.int64)
+        proofs = np.bincount(inverse, weights=is_proven) > 0
+        by_group = np.argsort(inverse, kind="stable")
+        bounds = np.searchsorted(inverse[by_group], np.arange(len(groups) + 1))
+        for group in np.argsort(first):
+            key: ServiceKey = tuple(groups[group].tolist())
+            service = self._service_at(key, bool(words.is_orig[first[group]]), int(words.attack_class[first[group]]))
+            if service is None:
+                self.untold_flow_count += int(counts[group])
+                continue
+            service.flow_count += int(counts[group])
+            service.is_proven |= bool(proofs[group])
+            members = by_group[bounds[group] : bounds[group + 1]]
+            room = MAX_STARTS - len(service.starts_s)
+            service.starts_s.extend(start[members[words.is_first[members]]][:room].tolist())
+
+    def _service_at(self, key: ServiceKey, is_outbound: bool, class_index: int) -> _Service | None:
+        service = self.services.get(key)
+        if service is None and len(self.services) < MAX_CONTACTS:
+            service = self.services[key] = _Service(0, is_outbound, False, class_index)
+        return service
+
+    def _add_loudest(self, words: EvidenceColumns) -> None:
+        keep = 2 * SHOWN_DETECTIONS  # a flow has two words, so this many words hold enough distinct flows
+        order = np.lexsort((~words.is_close, words.flow, -words.log_odds))[:keep]
+        rows = zip(
+            (-words.log_odds[order]).tolist(),
+            words.flow[order].tolist(),
+            (~words.is_close[order]).tolist(),
+            words.is_orig[order].tolist(),
+            words.attack_class[order].tolist(),
+            strict=True,
+        )
+        self.loudest = sorted([*self.loudest, *rows])[:keep]
+
+    @property
+    def confidence(self) -> float:
+        """Mean calibrated probability of the words of evidence."""
+        return self.probability_millionths / _MILLIONTHS / max(self.probability_count, 1)
+
+    def class_order(self) -> list[tuple[int, int]]:
+        """Class index and count of words, most frequent first; closing words decide where there are any."""
+        counts = self.close_class_counts if self.close_class_counts.any() else self.open_class_counts
+        order = np.argsort(-counts, kind="stable")
+        return [(int(index), int(counts[index])) for index in order if counts[index]]
+
+    def contacts(self) -> list[Contact]:
+        """All services told apart, most flows first, earlier ones first among equals."""
+        ranked = sorted(self.services.items(), key=lambda item: -item[1].flow_count)
+        return [
+            Contact(
+                peer=address_from_words(key[0], key[1]),
+                proto=proto_name(key[2]),
+                port=key[3],
+                flow_count=service.flow_count,
+                is_outbound=service.is_outbound,
+                is_proven=service.is_proven,
+                attack_class=CLASSES[service.class_index],
+            )
+            for key, service in ranked[:SHOWN_CONTACTS]
+        ]
+
+    @property
+    def peer_count(self) -> int:
+        """Distinct addresses among the services told apart."""
+        return len({key[:2] for key in self.services})
+
+    def rhythm(self) -> Rhythm | None:
+        """Beat of the most frequent service; None with fewer than three flows."""
+        if not self.services:
+            return None
+        starts = np.sort(max(self.services.values(), key=lambda service: service.flow_count).starts_s)
+        intervals = np.diff(starts)
+        if len(intervals) < 2:
+            return None
+        interval_s = float(np.median(intervals))
+        spread_ratio = float(np.median(np.abs(intervals - interval_s))) / interval_s if interval_s > 0 else 0.0
+        is_periodic = (
+            len(intervals) >= _PERIODIC_INTERVALS
+            and interval_s >= _PERIODIC_FLOOR_S
+            and spread_ratio <= _PERIODIC_SPREAD_RATIO
+        )
+        return Rhythm(interval_s=interval_s, spread_ratio=spread_ratio, is_periodic=is_periodic)
+
+    def detections(self, flows: FlowBatch) -> tuple[Detection, ...]:
+        """The flows that speak loudest, one entry each."""
+        chosen: dict[int, tuple[float, int, bool, bool, int]] = {}
+        for entry in self.loudest:
+            flow = entry[1]
+            if flow not in chosen or chosen[flow][2] > entry[2]:
+                chosen[flow] = entry
+        return tuple(_detection(entry, flows) for entry in sorted(chosen.values())[:SHOWN_DETECTIONS])
+
+
+def proto_name(number: int) -> str:
+    """``tcp``, ``udp``, ``icmp``, ``icmp6``, else the number as text."""
+    return _PROTO_NAMES.get(number, str(number))
+
+
+def instant_from_s(unix_s: float) -> datetime:
+    """Unix seconds as aware UTC; what no calendar holds becomes its first or last second."""
+    return datetime.fromtimestamp(min(max(unix_s, 0.0), _LAST_SECOND_S), UTC)
+
+
+def peer_of(flows: FlowBatch, row: int, is_orig: bool) -> IpAddress:
+    """The other side of a flow, seen from its originator or its responder."""
+    halves = flows.resp_address[row] if is_orig else flows.orig_address[row]
+    return address_from_words(int(halves[0]), int(halves[1]))
+
+
+def _service_keys(words: EvidenceColumns, flows: FlowBatch) -> npt.NDArray[np.uint64]:
+    peer = np.where(words.is_orig[:, None], flows.resp_address[words.flow], flows.orig_address[words.flow])
+    service = np.stack([flows.proto[words.flow], flows.resp_port[words.flow]], axis=1).astype(np.uint64)
+    return np.concatenate([peer, service], axis=1)  # (n, 4)
+
+
+def _detection(entry: tuple[float, int, bool, bool, int], flows: FlowBatch) -> Detection:
+    negative_log_odds, row, is_open, is_orig, class_index = entry
+    state, service = CONN_STATES[flows.conn_state[row]], flows.service[row].decode("ascii", "replace")
+    sent, received = int(flows.orig_bytes[row]), int(flows.resp_bytes[row])
+    if not is_orig:
+        sent, received = received, sent
+    return Detection(
+        flow=row,
+        started_at=instant_from_s(float(flows.started_at_s[row])),
+        proto=proto_name(int(flows.proto[row])),
+        is_outbound=is_orig,
+        peer=peer_of(flows, row, is_orig),
+        port=int(flows.resp_port[row]),
+        service=None if is_open or not service else service,
+        conn_state=None if is_open or state == "-" else state,
+        sent_bytes=None if is_open or sent < 0 else sent,
+        received_bytes=None if is_open or received < 0 else received,
+        probability=float(probability_from_log_odds(np.array([-negative_log_odds]))[0]),
+        attack_class=CLASSES[class_index],
+    )

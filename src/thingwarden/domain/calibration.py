@@ -1,0 +1,110 @@
+"""How far a model's numbers can be trusted: the constants that turn its scores into verdicts and alarms.
+
+In: values that ``detect.calibrate`` chose on held-out data, or the JSON in which they ship. Out: ``Calibration``.
+Must never: be edited by hand; it belongs to one model and ships in that model's artifact.
+Sources: C. Guo and others, "On Calibration of Modern Neural Networks", 2017 (temperature);
+E. S. Page, "Continuous Inspection Schemes", 1954 (the sequential statistic).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final, Self
+
+from thingwarden.domain.errors import ArtifactError
+
+CALIBRATION_VERSION: Final = 1
+"""Raised whenever the meaning of a field changes; another version is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """Constants of one model, chosen on data that it was not trained on.
+
+    Attributes:
+        temperature: above 0; class probabilities are raised to 1/temperature and normalised.
+        flow_threshold: in (0, 1); a flow is judged malicious when its probability is above it.
+        evidence_cap_nats: above 0; the most that one word can add to a device's alarm statistic.
+        open_weight: in [0, 1]; share of its evidence that an opening word counts, for it knows no outcome.
+        drift_nats: at least 0; what each word of the device takes off the statistic again.
+        alarm_level_nats: above 0; an incident opens when the statistic reaches it.
+        surprise_weight: at least 0; nats of evidence per unit of standardised surprise; 0 ignores surprise.
+        surprise_cap: at least 0; the most standardised surprise that counts.
+        open_surprise_nats, close_surprise_nats: median surprise of benign words of each kind.
+        open_surprise_scale_nats, close_surprise_scale_nats: above 0; its spread (median absolute deviation).
+        version: ``CALIBRATION_VERSION``.
+    """
+
+    temperature: float = 1.0
+    flow_threshold: float = 0.9
+    evidence_cap_nats: float = 6.0
+    open_weight: float = 0.5
+    drift_nats: float = 0.01
+    alarm_level_nats: float = 10.0
+    surprise_weight: float = 0.0
+    surprise_cap: float = 4.0
+    open_surprise_nats: float = 0.0
+    open_surprise_scale_nats: float = 1.0
+    close_surprise_nats: float = 0.0
+    close_surprise_scale_nats: float = 1.0
+    version: int = CALIBRATION_VERSION
+
+    def __post_init__(self) -> None:
+        if self.version != CALIBRATION_VERSION:
+            raise _refuse("version", self.version, f"expected {CALIBRATION_VERSION}")
+        for name, (low, high, is_open) in _RANGES.items():
+            value = getattr(self, name)
+            if not _is_within(value, low, high, is_open):
+                raise _refuse(name, value, f"expected a number in {'(' if is_open else '['}{low}, {high})")
+
+    def to_json(self) -> str:
+        """The calibration as one JSON object, keys sorted, ending in a newline."""
+        return json.dumps(asdict(self), indent=2, sort_keys=True) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            ArtifactError: not JSON, a key missing or unknown, a value of the wrong type or out of range.
+        """
+        try:
+            values: Any = json.loads(text)
+        except ValueError as error:
+            raise _refuse("file", "not JSON", str(error)) from error
+        if not isinstance(values, dict):
+            raise _refuse("file", type(values).__name__, "expected a JSON object")
+        names = {field.name for field in fields(cls)}
+        if set(values) != names:
+            raise _refuse("keys", sorted(set(values) ^ names), "missing or unknown")
+        return cls(**values)
+
+
+_UNBOUNDED: Final = math.inf
+_RANGES: Final[dict[str, tuple[float, float, bool]]] = {
+    "temperature": (0.0, _UNBOUNDED, True),
+    "flow_threshold": (0.0, 1.0, True),
+    "evidence_cap_nats": (0.0, _UNBOUNDED, True),
+    "open_weight": (0.0, 1.0000001, False),
+    "drift_nats": (0.0, _UNBOUNDED, False),
+    "alarm_level_nats": (0.0, _UNBOUNDED, True),
+    "surprise_weight": (0.0, _UNBOUNDED, False),
+    "surprise_cap": (0.0, _UNBOUNDED, False),
+    "open_surprise_nats": (-_UNBOUNDED, _UNBOUNDED, True),
+    "open_surprise_scale_nats": (0.0, _UNBOUNDED, True),
+    "close_surprise_nats": (-_UNBOUNDED, _UNBOUNDED, True),
+    "close_surprise_scale_nats": (0.0, _UNBOUNDED, True),
+}
+"""Lowest, highest (excluded), and whether the lowest is excluded too."""
+
+
+def _is_within(value: object, low: float, high: float, is_open: bool) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return False
+    return value < high and (value > low if is_open else value >= low)
+
+
+def _refuse(name: str, found: object, why: str) -> ArtifactError:
+    return ArtifactError(f"calibration: {name}", f"found {found!r}: {why}", "take it from the model's own artifact")

@@ -1,0 +1,135 @@
+"""Incidents: when they open, whom they accuse, what they remember."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import pytest
+
+from thingwarden.detect.correlate import CorrelationSettings, Correlator
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.device import Device
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Role, Severity
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
+
+CALIBRATION = Calibration()
+BOT, CAMERA, SERVER = "192.168.1.195", "192.168.1.20", "185.244.25.235"
+DEVICES = build_devices([BOT, CAMERA])
+
+Script = dict[int, tuple[float, AttackClass]]
+
+
+def play(
+    flows: FlowBatch,
+    script: Script,
+    devices: Sequence[Device] = DEVICES,
+    settings: CorrelationSettings | None = None,
+) -> tuple[list[IncidentChange], list[Incident]]:
+    correlator = Correlator(CALIBRATION, devices, settings)
+    scorer = ScriptedScorer(script)
+    changes: list[IncidentChange] = []
+    for words in FlowWordEncoder(devices).encode(flows, 16):
+        changes += correlator.update(words, scorer.score(words), flows)
+    return changes, correlator.finish(flows)
+
+
+def beacons(
+    count: int, interval_s: float = 30.0, orig: str = BOT, resp: str = SERVER, start_s: float = 0.0
+) -> list[FlowSpec]:
+    return [
+        FlowSpec(at_s=start_s + row * interval_s, duration_s=2.0, orig=orig, resp=resp, resp_port=6667)
+        for row in range(count)
+    ]
+
+
+def hot(count: int, probability: float = 0.999, attack_class: AttackClass = AttackClass.C2) -> Script:
+    return dict.fromkeys(range(count), (probability, attack_class))
+
+
+def test_beacon_becomes_one_incident_with_rhythm_and_plain_sentence() -> None:
+    _, incidents = play(build_flows(beacons(57)), hot(57, 0.98))
+    (incident,) = incidents
+    assert incident.summary == (
+        f"{BOT} contacts {SERVER} on tcp/6667 every 30 s and looks like command and control: 57 flows, 98 % sure"
+    )
+    assert incident.role is Role.OFFENDER
+    assert incident.severity is Severity.HIGH
+    assert incident.techniques == ("T1071",)
+    assert incident.flow_count == 57
+    assert incident.rhythm is not None and incident.rhythm.is_periodic
+    assert re.fullmatch("[0-9a-f]{12}", incident.incident_id)
+
+
+@pytest.mark.parametrize(("probability", "flow_count"), [(0.95, 5), (0.99, 3), (0.9999, 2)])
+def test_the_surer_the_fewer_flows_are_needed(probability: float, flow_count: int) -> None:
+    changes, _ = play(build_flows(beacons(20)), hot(20, probability))
+    opened = next(change for change in changes if change.kind is ChangeKind.OPENED)
+    assert opened.incident.flow_count <= flow_count + 4
+
+
+def test_one_stray_flow_opens_nothing() -> None:
+    flows = build_flows(beacons(200))
+    _, incidents = play(flows, {100: (0.99999, AttackClass.C2)})
+    assert incidents == []
+
+
+def test_stray_flows_far_apart_open_nothing() -> None:
+    flows = build_flows(beacons(6000, 1.0))
+    _, incidents = play(flows, dict.fromkeys(range(0, 6000, 1000), (0.99, AttackClass.SCAN)))
+    assert incidents == []
+
+
+def test_probability_below_threshold_is_no_evidence() -> None:
+    _, incidents = play(build_flows(beacons(500)), hot(500, 0.89))
+    assert incidents == []
+
+
+def test_unattributed_traffic_accuses_nobody() -> None:
+    flows = build_flows(beacons(100, orig="198.51.100.7"))
+    _, incidents = play(flows, hot(100, 0.9999))
+    assert incidents == []
+
+
+def test_scan_between_local_devices_accuses_the_originator_only() -> None:
+    flows = build_flows(
+        [FlowSpec(at_s=row, orig=BOT, resp=CAMERA, resp_port=row, conn_state="REJ") for row in range(1, 80)]
+    )
+    _, incidents = play(flows, hot(79, 0.99, AttackClass.SCAN))
+    roles = {incident.device.name: incident.role for incident in incidents}
+    assert roles == {BOT: Role.OFFENDER, CAMERA: Role.TARGET}
+    severities = {incident.role: incident.severity for incident in incidents}
+    assert severities[Role.TARGET] < severities[Role.OFFENDER]
+
+
+def test_attack_from_outside_makes_the_device_a_target() -> None:
+    flows = build_flows(beacons(30, orig="198.51.100.7", resp=BOT))
+    _, (incident,) = play(flows, hot(30, 0.99, AttackClass.BRUTE_FORCE))
+    assert incident.role is Role.TARGET
+    assert "is contacted by 198.51.100.7" in incident.summary
+
+
+def test_silence_ends_an_incident_and_a_later_one_resumes_it() -> None:
+    flows = build_flows([*beacons(10), *beacons(10, start_s=4000.0)])
+    changes, incidents = play(flows, hot(20, 0.999))
+    kinds = [change.kind for change in changes if change.kind is not ChangeKind.GREW]
+    assert kinds == [ChangeKind.OPENED, ChangeKind.ENDED, ChangeKind.OPENED]
+    assert len({change.incident.incident_id for change in changes}) == 1
+    assert incidents[0].flow_count == 20
+    assert incidents[0].ended_at is None
+
+
+def test_after_the_resume_time_a_new_incident_begins() -> None:
+    flows = build_flows([*beacons(10), *beacons(10, start_s=4000.0)])
+    changes, _ = play(flows, hot(20, 0.999), settings=CorrelationSettings(idle_s=60.0, resume_s=600.0))
+    assert len({change.incident.incident_id for change in changes}) == 2
+
+
+def test_class_of_most_closing_words_names_the_incident() -> None:
+    script = hot(10, 0.99) | dict.fromkeys(range(3), (0.99, AttackClass.DOWNLOAD))
+    _, (incident,) = play(build_flows(beacons(10)), script)
+    assert incident.attack_class is AttackClass.C2
+    assert dict(incident.class_counts) == {AttackClass.C2: 7, AttackClass.DOWNLOAD: 3}
+    assert incident.techniques == ("T1071", "T1105")
