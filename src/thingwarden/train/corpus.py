@@ -123,15 +123,13 @@ def load_sessions(capture: Capture, cache: Path | None = None) -> tuple[FlowBatc
 def _list_logs(data: Path) -> list[Capture]:
     found = []
     for folder, (name, kind) in _IOT23.items():
-        for path in (data / "iot23" / folder).glob("conn.log*"):
-            found.append(_capture(name, "iot23", kind, (path,)))
+        found += [_capture(name, "iot23", kind, (path,)) for path in (data / "iot23" / folder).glob("conn.log*")]
     for folder_path in sorted((data / "lan-mixed").glob("0*")):
         paths = tuple(sorted(folder_path.glob("conn.log*")))[:1]
         if paths:
             found.append(_capture(f"lan-{folder_path.name[:3]}", "lan-mixed", "attack", paths))
-    for path in (data / "ton_iot" / "network").glob("train_test_network.csv*"):
-        found.append(_capture("ton_iot", "ton_iot", "table", (path,)))
-    return found
+    tables = (data / "ton_iot" / "network").glob("train_test_network.csv*")
+    return found + [_capture("ton_iot", "ton_iot", "table", (path,)) for path in tables]
 
 
 def _list_devices(folder: Path, family: Family, prefix: str) -> list[Capture]:
@@ -200,7 +198,7 @@ def _goes_to(address: str, port: int) -> _Mask:
     expected = np.array(words_from_address(ipaddress.ip_address(address)), dtype=np.uint64)
 
     def is_match(flows: FlowBatch, _is_benign: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        return (flows.resp_address == expected).all(axis=1) & (flows.resp_port == port)
+        return np.asarray((flows.resp_address == expected).all(axis=1) & (flows.resp_port == port))
 
     return is_match
 

@@ -137,7 +137,7 @@ def fold_of_part(plan: FoldPlan, part: Part) -> int:
 
 
 def view_fold(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
-    """The outer fold ``fold``: its captures, devices, pairs and sources are tested on, all others may be learned from."""
+    """The outer fold ``fold``: what it holds out is tested on, all else may be learned from."""
     calibration_fold = (fold + 1) % plan.count
     train: list[Part] = []
     calibration: list[Part] = []

@@ -1,0 +1,158 @@
+"""What a contestant is, and the one way in which every contestant's scores become verdicts and incidents.
+
+In: a blind ``FoldView`` to fit on, then flows. Out: ``Assessment``.
+Must never: set a threshold on what is tested, or treat the model otherwise than the baselines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import numpy as np
+
+from thingwarden.bench.metrics import threshold_at
+from thingwarden.bench.weighting import weigh_patterns
+from thingwarden.bench.words import join_words
+from thingwarden.detect.calibrate import (
+    HIGHEST_FLOW_THRESHOLD,
+    choose_alarm_level,
+    choose_flow_threshold,
+    device_hour_maxima,
+)
+from thingwarden.detect.correlate import Correlator
+from thingwarden.detect.verdict import FlowJudge, judge_flows
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.detection import FlowVerdicts
+from thingwarden.domain.device import Device
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import Incident
+from thingwarden.domain.ports import Scorer
+from thingwarden.domain.word import Scores, WordBatch
+from thingwarden.encode.sentence import SentenceEncoder
+from thingwarden.encode.vocabulary import Vocabulary
+from thingwarden.train.corpus import Part
+from thingwarden.train.folds import FoldView
+
+FPR_BUDGET: Final = 0.005
+"""Share of held-out benign flows, and of their patterns, that may be called malicious."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Assessment:
+    """What a contestant said about a batch.
+
+    Attributes:
+        verdicts: one per flow.
+        incidents: by time of opening; none for untimed flows.
+        words, scores: what the verdicts were made of, for the shortcut audit.
+    """
+
+    verdicts: FlowVerdicts
+    incidents: tuple[Incident, ...]
+    words: WordBatch
+    scores: Scores
+
+
+class Contestant(Protocol):
+    """Anything that learns from a fold and then judges flows."""
+
+    @property
+    def name(self) -> str:
+        """Short and unique: it names cells and table rows."""
+
+    def fit(self, view: FoldView, seed: int) -> None:
+        """Learn from ``view.train`` and ``view.ton_train``; set thresholds on ``view.calibration``."""
+
+    def assess(self, flows: FlowBatch) -> Assessment:
+        """Judge a batch on its own: nothing is remembered from other batches."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FittedScorer:
+    """A trained scorer with what it needs to be fed.
+
+    Attributes:
+        vocabulary: fitted on the same training flows.
+        scorer: is reset before every batch.
+        calibration: where it starts from; threshold and alarm level are the referee's.
+    """
+
+    vocabulary: Vocabulary
+    scorer: Scorer
+    calibration: Calibration = field(default_factory=Calibration)
+
+
+class Fitter(Protocol):
+    """The part of a contestant that learns."""
+
+    def __call__(self, view: FoldView, seed: int) -> FittedScorer:
+        """Fit on the training part of a blind view."""
+
+
+class ScoringContestant:
+    """A contestant whose scores go through the product's own judge and correlator.
+
+    Args:
+        name: see ``Contestant``.
+        fitter: learns.
+    """
+
+    def __init__(self, name: str, fitter: Fitter) -> None:
+        self.name = name
+        self._fitter = fitter
+        self._fitted: FittedScorer | None = None
+        self._calibration = Calibration()
+
+    @property
+    def calibration(self) -> Calibration:
+        """In force since the last ``fit``."""
+        return self._calibration
+
+    def fit(self, view: FoldView, seed: int) -> None:
+        """Learn, then set threshold and alarm level on benign devices that were held out of the learning."""
+        self._fitted = self._fitter(view, seed)
+        scored = [(part, *self._score(part.flows)[:2]) for part in view.calibration if len(part.flows)]
+        self._calibration = set_thresholds(scored, self._fitted.calibration)
+
+    def assess(self, flows: FlowBatch) -> Assessment:
+        """See ``Contestant``."""
+        words, scores, devices = self._score(flows)
+        judge = FlowJudge(len(flows), self._calibration)
+        judge.update(words, scores)
+        incidents: list[Incident] = []
+        if flows.is_timed:
+            correlator = Correlator(self._calibration, devices)
+            correlator.update(words, scores, flows)
+            incidents = correlator.finish(flows)
+        return Assessment(verdicts=judge.verdicts(), incidents=tuple(incidents), words=words, scores=scores)
+
+    def _score(self, flows: FlowBatch) -> tuple[WordBatch, Scores, Sequence[Device]]:
+        assert self._fitted is not None, "fit comes first"
+        encoder = SentenceEncoder(self._fitted.vocabulary)
+        words = join_words(encoder.encode(flows))
+        self._fitted.scorer.reset()
+        return words, self._fitted.scorer.score(words), encoder.devices
+
+
+def set_thresholds(scored: Sequence[tuple[Part, WordBatch, Scores]], start: Calibration) -> Calibration:
+    """Flow threshold at ``FPR_BUDGET`` by row and by pattern, whichever is higher; alarm level above every benign hour.
+
+    Args:
+        scored: benign parts that were held out of the learning, with their words' scores.
+        start: everything else.
+    """
+    if not scored:
+        return start
+    probabilities = {
+        f"{number} {part.capture.name}": judge_flows([(words, scores)], len(part.flows), start).malicious_probability
+        for number, (part, words, scores) in enumerate(scored)
+    }
+    by_row = choose_flow_threshold(probabilities, FPR_BUDGET)
+    weight = np.concatenate([weigh_patterns(part.flows) for part, _, _ in scored])
+    pooled = np.nan_to_num(np.concatenate(list(probabilities.values())))
+    by_pattern = min(threshold_at(pooled, weight, FPR_BUDGET), HIGHEST_FLOW_THRESHOLD)
+    calibration = replace(start, flow_threshold=max(by_row, by_pattern))
+    maxima = [device_hour_maxima([(words, scores)], calibration) for _, words, scores in scored]
+    return replace(calibration, alarm_level_nats=choose_alarm_level(np.concatenate(maxima)))
