@@ -30,6 +30,7 @@ EXIT_BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: the reader of our output went away."""
 
 COMMANDS: Final = {
+    "lab": ("lab", "lab_group", "Run a scenario in a simulated network (root)."),
     "config": ("settings", "config_group", "Check, show or write the configuration."),
 }
 """Command name: module below ``thingwarden.cli``, attribute, one line for the overview."""
