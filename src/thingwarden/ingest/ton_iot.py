@@ -1,0 +1,156 @@
+"""Reads TON_IoT's network table: flows with labels, most releases without time.
+
+In: an untrusted CSV stream. Out: ``FlowBatch`` columns; ``is_timed`` only where the table has a ``ts`` column.
+Must never: repair a value; this source writes 0 for what it does not know, and 0 it stays.
+Source: TON_IoT network datasets (N. Moustafa and others, UNSW Canberra), made from Zeek's logs.
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import BinaryIO, Final
+
+import numpy as np
+
+from thingwarden.domain.errors import InputError
+from thingwarden.domain.flow import DETAIL_LENGTH, FlowBatch, Labels
+from thingwarden.domain.taxonomy import CLASS_INDEX, TON_CLASSES, class_from_ton
+from thingwarden.ingest.cells import Cells
+from thingwarden.ingest.compression import display_name, open_stream
+from thingwarden.ingest.conn import read_conn_cells
+from thingwarden.ingest.lines import BLOCK_BYTES, LineReader
+from thingwarden.ingest.recognise import BYTE_ORDER_MARK, TON_COLUMNS, Format
+from thingwarden.ingest.tally import RowTally
+
+_ZEEK_NAME: Final = {
+    "ts": "ts",
+    "src_ip": "id.orig_h",
+    "src_port": "id.orig_p",
+    "dst_ip": "id.resp_h",
+    "dst_port": "id.resp_p",
+    "proto": "proto",
+    "service": "service",
+    "duration": "duration",
+    "src_bytes": "orig_bytes",
+    "dst_bytes": "resp_bytes",
+    "conn_state": "conn_state",
+    "src_pkts": "orig_pkts",
+    "src_ip_bytes": "orig_ip_bytes",
+    "dst_pkts": "resp_pkts",
+    "dst_ip_bytes": "resp_ip_bytes",
+}
+
+_UNSET: Final = (b"-",)
+_BATCH_ROWS: Final = 16_384
+
+
+class TonIotSource:
+    """A TON_IoT network table.
+
+    Args:
+        path: the table, compressed or not; ``-`` is standard input.
+        stream: read this instead of opening ``path``; ``batches`` may then be called only once.
+    """
+
+    format: Final = Format.TON_IOT
+
+    def __init__(self, path: Path, stream: BinaryIO | None = None) -> None:
+        self._path = path
+        self._name = display_name(path)
+        self._stream = stream
+        self._tally = RowTally(self._name)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows read so far, flows made of them, and rows skipped by reason."""
+        return self._tally.counts
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Yield the flows in the table's order, at most 16,384 at a time.
+
+        Raises:
+            InputError: the header lacks a needed column, or no row could be read.
+            RequestError: the path cannot be opened.
+        """
+        self._tally = RowTally(self._name)
+        with self._stream or open_stream(self._path) as stream:
+            lines = self._lines(stream)
+            header = self._header(next(lines, (1, ""))[1])
+            while batch := list(itertools.islice(lines, _BATCH_ROWS)):
+                yield from self._read_rows(header, batch)
+        self._tally.check_something_was_read()
+
+    def _lines(self, stream: BinaryIO) -> Iterator[tuple[int, str]]:
+        """Numbered lines that hold anything. A quoted cell may not span lines: TON_IoT has none that does."""
+        for block in LineReader(stream, BLOCK_BYTES).blocks():
+            self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
+            content = block.content.removeprefix(BYTE_ORDER_MARK) if block.first_line == 1 else block.content
+            for line, text in enumerate(content.decode(errors="replace").split("\n"), start=block.first_line):
+                if text.strip():
+                    yield line, text
+
+    def _header(self, line: str) -> list[str]:
+        header = [name.strip() for name in _split(line) or []]
+        missing = sorted(TON_COLUMNS.difference(header))
+        if missing:
+            raise InputError(
+                f"{self._name}, line 1",
+                f"the header lacks {', '.join(missing)}: expected the columns of TON_IoT's network table",
+                "check that the file is its train_test_network table",
+            )
+        return header
+
+    def _read_rows(self, header: list[str], batch: list[tuple[int, str]]) -> Iterator[FlowBatch]:
+        split = [(line, _split(text)) for line, text in batch]
+        rows = [(line, cells) for line, cells in split if cells is not None and len(cells) == len(header)]
+        odd = [line for line, cells in split if cells is None or len(cells) != len(header)]
+        self._tally.skip("columns", np.array(odd, dtype=np.int64))
+        if not rows:
+            return
+        table = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
+        if "service" in table:
+            table["service"] = tuple(
+                text.replace(";", ",") for text in table["service"]
+            )  # Zeek's comma would end a cell
+        cells = {zeek_name: _cells(table[name]) for name, zeek_name in _ZEEK_NAME.items() if name in table}
+        read = read_conn_cells(cells, len(rows), _labels(table))
+        read.tally_into(self._tally, np.array([line for line, _ in rows], dtype=np.int64))
+        if len(read.flows):
+            yield read.flows
+
+
+def _split(line: str) -> list[str] | None:
+    """The cells of one CSV line, None where it cannot be one."""
+    try:
+        return next(csv.reader([line.rstrip("\r")]), None)
+    except csv.Error:
+        return None
+
+
+def _cells(column: tuple[str, ...]) -> Cells:
+    return Cells.from_texts([text.encode() for text in column]).without(_UNSET)
+
+
+def _labels(table: Mapping[str, tuple[str, ...]]) -> Labels | None:
+    """Ground truth by the columns ``label`` (0 or 1) and ``type``; either may be absent, both absent is None."""
+    if "label" not in table and "type" not in table:
+        return None
+    count = len(next(iter(table.values())))
+    details, row_type = np.unique(np.array(table.get("type", ("",) * count)), return_inverse=True)
+    names = [name.strip().lower() for name in details.tolist()]
+    by_type = np.array([-1 if name not in TON_CLASSES else int(name != "normal") for name in names], dtype=np.int8)
+    malicious = by_type[row_type]
+    if "label" in table:
+        verdicts = np.char.strip(np.array(table["label"]))
+        malicious = np.select([verdicts == "1", verdicts == "0"], [1, 0], -1).astype(np.int8)
+    classes = np.array([CLASS_INDEX[class_from_ton(name)] for name in names], dtype=np.int8)
+    ton_classes = np.array([TON_CLASSES.index(name) if name in TON_CLASSES else -1 for name in names], dtype=np.int8)
+    return Labels(
+        malicious=malicious,
+        attack_class=np.where(malicious < 0, np.int8(-1), np.where(malicious == 0, np.int8(0), classes[row_type])),
+        ton_class=ton_classes[row_type],
+        detail=np.array([name.encode(errors="replace") for name in names], dtype=f"S{DETAIL_LENGTH}")[row_type],
+    )

@@ -1,0 +1,147 @@
+"""Reads Zeek's conn.log as JSON, one object per line.
+
+In: an untrusted stream of lines. Out: ``FlowBatch`` columns, block by block.
+Must never: stop for a bad line; it is counted and skipped.
+Source: Zeek's JSON log writer, whose timestamps are Unix seconds, milliseconds or ISO 8601.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.ingest.cells import Cells
+from thingwarden.ingest.compression import display_name, open_stream
+from thingwarden.ingest.conn import USED_COLUMNS, column_name, labels_from_cells, read_conn_cells
+from thingwarden.ingest.lines import BLOCK_BYTES, LineBlock, LineReader
+from thingwarden.ingest.recognise import BYTE_ORDER_MARK, Format
+from thingwarden.ingest.tally import RowTally
+
+_EARLIEST_MILLISECONDS: Final = 1e11
+"""As seconds this is the year 5138, as milliseconds 1973: larger timestamps are milliseconds."""
+
+_TEXT_BY_BOOL: Final = {True: b"T", False: b"F"}
+
+
+class ZeekJsonSource:
+    """A conn.log in JSON lines.
+
+    Args:
+        path: the log, compressed or not; ``-`` is standard input.
+        stream: read this instead of opening ``path``; ``batches`` may then be called only once.
+    """
+
+    format: Final = Format.ZEEK_JSON
+
+    def __init__(self, path: Path, stream: BinaryIO | None = None, *, block_bytes: int = BLOCK_BYTES) -> None:
+        self._path = path
+        self._name = display_name(path)
+        self._stream = stream
+        self._block_bytes = block_bytes
+        self._tally = RowTally(self._name)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """Rows read so far, flows made of them, and rows skipped by reason."""
+        return self._tally.counts
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Yield the flows in the log's order, some 10,000 at a time.
+
+        Raises:
+            InputError: no row of the log could be read.
+            RequestError: the path cannot be opened.
+        """
+        self._tally = RowTally(self._name)
+        with self._stream or open_stream(self._path) as stream:
+            for block in LineReader(stream, self._block_bytes).blocks():
+                self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
+                yield from self._read_block(block)
+        self._tally.check_something_was_read()
+
+    def _read_block(self, block: LineBlock) -> Iterator[FlowBatch]:
+        records: list[dict[str, Any]] = []
+        lines: list[int] = []
+        odd_lines: list[int] = []
+        for line, text in enumerate(block.content.split(b"\n"), start=block.first_line):
+            if line == 1:
+                text = text.removeprefix(BYTE_ORDER_MARK)
+            if not text.strip():
+                continue
+            record = record_from_line(text)
+            (odd_lines if record is None else lines).append(line)
+            if record is not None:
+                records.append(record)
+        self._tally.skip("json", np.array(odd_lines, dtype=np.int64))
+        if records:
+            cells = _cells_from_records(records)
+            read = read_conn_cells(cells, len(records), labels_from_cells(cells))
+            read.tally_into(self._tally, np.array(lines, dtype=np.int64))
+            if len(read.flows):
+                yield read.flows
+
+
+def record_from_line(line: bytes) -> dict[str, Any] | None:
+    """One JSON object by Zeek's column names, numbers as text; None if the line is anything else."""
+    try:
+        record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict):
+        return None
+    endpoints = record.get("id")
+    if isinstance(endpoints, dict):
+        record |= {f"id.{name}": value for name, value in endpoints.items()}
+    return record
+
+
+def _cells_from_records(records: list[dict[str, Any]]) -> dict[str, Cells]:
+    """The columns that flows are made of; the required ones always, the others where a record has them."""
+    keys = {key for record in records for key in record}
+    cells = {}
+    for name in USED_COLUMNS:
+        spellings = [key for key in keys if column_name(key) == name]
+        if spellings or name in _ALWAYS:
+            to_bytes = _timestamp_text if name == "ts" else _text
+            cells[name] = Cells.from_texts([to_bytes(_first(record, spellings)) for record in records])
+    return cells
+
+
+_ALWAYS: Final = frozenset({"ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto"})
+
+
+def _first(record: dict[str, Any], keys: list[str]) -> Any:
+    return next((record[key] for key in keys if key in record), None)
+
+
+def _text(value: Any) -> bytes:
+    """The cell that the tab-separated log would hold; a list or object is nothing that a column can be."""
+    if isinstance(value, str):
+        return value.encode(errors="replace")
+    if value is None:
+        return b""
+    return _TEXT_BY_BOOL[value] if isinstance(value, bool) else b"\x00"
+
+
+def _timestamp_text(value: Any) -> bytes:
+    """Unix seconds as text, from seconds, milliseconds or ISO 8601 (UTC where it names no zone)."""
+    text = _text(value)
+    try:
+        number = float(text)
+    except ValueError:
+        return _iso_timestamp_text(text)
+    return repr(number / 1000).encode() if number >= _EARLIEST_MILLISECONDS else text
+
+
+def _iso_timestamp_text(text: bytes) -> bytes:
+    try:
+        instant = datetime.fromisoformat(text.decode("ascii"))
+    except ValueError:
+        return text
+    return repr((instant if instant.tzinfo else instant.replace(tzinfo=UTC)).timestamp()).encode()
