@@ -1,0 +1,373 @@
+"""Meter packets into flows with the meaning that Zeek's conn.log gives them.
+
+In: the open flows and a chunk of packets in the order of their capture. Out: the open flows after it, and those that
+ended.
+Must never: depend on where a capture is cut into chunks, read a clock, or change its arguments.
+Source: Zeek's conn.log and default timeouts; docs/results/zeek-agreement.md measures how near this comes.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.domain.flow import (
+    CONN_STATE_CODE,
+    HISTORY_LENGTH,
+    UID_LENGTH,
+    UNKNOWN_COUNT,
+    FlowBatch,
+)
+from thingwarden.domain.packet import (
+    PROTO_ICMP,
+    PROTO_ICMP6,
+    PROTO_TCP,
+    PROTO_UDP,
+    TCP_ACK,
+    TCP_RST,
+    TCP_SYN,
+    PacketBatch,
+)
+from thingwarden.ingest.flow_key import FlowKeys, Grouping, group_packets, key_packets, mix_words
+from thingwarden.ingest.flow_table import FlowTable
+from thingwarden.ingest.history import FlowPackets, append_history, is_bare_syn_reset
+from thingwarden.ingest.service import name_services
+from thingwarden.ingest.tcp_split import HANDSHAKE_IDLE_S, TcpPackets, split_connections
+from thingwarden.ingest.tcp_state import Endpoint, events_from_flags, state_table
+from thingwarden.ingest.tcp_stream import Segments, count_stream, stream_bytes
+
+IDLE_S: Final = 60.0
+"""Zeek's inactivity timeout of UDP, ICMP and unknown protocols."""
+assert IDLE_S == HANDSHAKE_IDLE_S
+
+_TCP_SERVER_PORTS: Final = (
+    21, 22, 23, 25, 53, 80, 81, 88, 110, 113, 135, 139, 143, 179, 389, 443, 445, 502, 513, 514, 563, 585, 587, 614,
+    631, 636, 989, 990, 992, 993, 995, 1080, 1434, 1883, 3128, 3268, 3306, 3389, 5060, 5222, 5223, 5269, 5432, 6379,
+    6666, 6667, 6668, 6669, 8000, 8080, 8888, 20000,
+)  # fmt: skip
+_UDP_SERVER_PORTS: Final = (
+    53, 67, 68, 88, 123, 137, 161, 162, 389, 443, 514, 1812, 2123, 2152, 3389, 3544, 4011, 4789, 5060, 5072, 5353,
+    5355, 6081, 20000,
+)  # fmt: skip
+"""Zeek's ``likely_server_ports``: where the first packet of a flow we did not see begin comes from one of these, its
+sender is taken as the responder."""
+
+_BROADCAST: Final = np.uint64(0xFFFF_FFFF_FFFF)
+_BASE62: Final = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
+_UID_DIGITS: Final = 17
+assert _UID_DIGITS < UID_LENGTH
+
+
+def _port_set(ports: tuple[int, ...]) -> npt.NDArray[np.bool_]:
+    table = np.zeros(65536, dtype=np.bool_)
+    table[list(ports)] = True
+    return table
+
+
+_IS_TCP_SERVER: Final = _port_set(_TCP_SERVER_PORTS)
+_IS_UDP_SERVER: Final = _port_set(_UDP_SERVER_PORTS)
+
+
+def meter_packets(table: FlowTable, packets: PacketBatch) -> tuple[FlowTable, FlowBatch]:
+    """Meter one chunk of packets.
+
+    Args:
+        table: the flows open before.
+        packets: in the order of capture; times may step back a little.
+
+    Returns:
+        The flows open after, and the flows that ended, in the order of their last packet.
+    """
+    if not len(packets):
+        return table, FlowBatch.empty()
+    keys, is_upper = key_packets(packets)
+    grouping = group_packets(table.keys, keys)
+    sorted_packets = packets.take(grouping.order)
+    is_upper = is_upper[grouping.order]
+    is_flipped = _is_flipped(sorted_packets)
+    begins, state, expires_at_s = _split(table, sorted_packets, grouping, is_upper, is_flipped)
+    flow = np.cumsum(begins | grouping.is_first) - 1
+    flows = _open_flows(table, keys, grouping, begins, is_upper, is_flipped, sorted_packets, flow)
+    is_resp = is_upper ^ flows.orig_is_upper[flow]
+    _count(flows, sorted_packets, flow, is_resp, state, is_flipped & begins)
+    is_last = np.append(flow[1:] != flow[:-1], True)
+    flows.tcp_state, flows.expires_at_s = state[is_last], expires_at_s[is_last]
+    return _part(table, flows, grouping, begins, is_last, float(packets.at_s.max()))
+
+
+def finish_flows(table: FlowTable) -> FlowBatch:
+    """End all open flows: the capture is over."""
+    return _end(table)
+
+
+def _is_flipped(packets: PacketBatch) -> npt.NDArray[np.bool_]:
+    """Whether a flow that began with this packet would have its sender as responder, by Zeek's guess from ports."""
+    flags = packets.tcp_flags & (TCP_SYN | TCP_ACK)
+    is_tcp, is_udp = packets.proto == PROTO_TCP, packets.proto == PROTO_UDP
+    from_server = np.where(is_tcp, _IS_TCP_SERVER[packets.src_port], is_udp & _IS_UDP_SERVER[packets.src_port])
+    to_server = np.where(is_tcp, _IS_TCP_SERVER[packets.dst_port], is_udp & _IS_UDP_SERVER[packets.dst_port])
+    is_lower_port = is_tcp & ((flags & TCP_SYN) == 0) & (packets.src_port < packets.dst_port)
+    is_plain_syn = is_tcp & (flags == TCP_SYN)
+    is_to_all = packets.dst_address[:, 1] == np.uint64(0xFFFF_FFFF_FFFF)
+    flipped: npt.NDArray[np.bool_] = from_server & ~is_plain_syn & (~to_server | is_lower_port) & ~is_to_all
+    return flipped
+
+
+def _split(
+    table: FlowTable,
+    packets: PacketBatch,
+    grouping: Grouping,
+    is_upper: npt.NDArray[np.uint8],
+    is_flipped: npt.NDArray[np.bool_],
+) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Whether each packet begins a flow, the TCP state after it, and when its flow then ends for want of packets."""
+    at_s, open_row = packets.at_s, grouping.open_row
+    before_s = np.concatenate([at_s[:1], at_s[:-1]])
+    has_open = open_row >= 0
+    expires_before_s = before_s + IDLE_S
+    expires_before_s[has_open] = table.expires_at_s[open_row[has_open]]
+    begins = (grouping.is_first & ~has_open) | (at_s >= expires_before_s)
+    state = np.zeros(len(packets), dtype=np.int64)
+    expires_at_s = at_s + IDLE_S
+    tcp = np.flatnonzero(packets.proto == PROTO_TCP)
+    if len(tcp):
+        row = open_row[tcp]
+        known = _open_connections(table, row)
+        begins[tcp], state[tcp], expires_at_s[tcp] = split_connections(
+            TcpPackets(
+                is_first=grouping.is_first[tcp],
+                at_s=at_s[tcp],
+                event=events_from_flags(packets.tcp_flags[tcp], packets.payload_bytes[tcp]) | is_upper[tcp],
+                is_flipped=is_flipped[tcp],
+                seq=packets.tcp_seq[tcp],
+                ack=packets.tcp_ack[tcp],
+                **known,
+            )
+        )
+    return begins, state, expires_at_s
+
+
+def _open_connections(table: FlowTable, row: npt.NDArray[np.int64]) -> dict[str, Any]:
+    """What is known of the open flows at ``row``; nothing where it is -1."""
+    has_open = row >= 0
+    known: dict[str, Any] = {
+        "open_state": np.zeros(len(row), dtype=np.int64),
+        "open_expires_at_s": np.zeros(len(row)),
+        "open_orig_is_upper": np.zeros(len(row), dtype=np.uint8),
+        "open_start_seq": np.zeros((len(row), 2), dtype=np.uint32),
+    }
+    for name, source in zip(
+        known, (table.tcp_state, table.expires_at_s, table.orig_is_upper, table.start_seq), strict=True
+    ):
+        known[name][has_open] = source[row[has_open]]
+    return known
+
+
+def _open_flows(
+    table: FlowTable,
+    keys: FlowKeys,
+    grouping: Grouping,
+    begins: npt.NDArray[np.bool_],
+    is_upper: npt.NDArray[np.uint8],
+    is_flipped: npt.NDArray[np.bool_],
+    packets: PacketBatch,
+    flow: npt.NDArray[np.int64],
+) -> FlowTable:
+    """One row per flow of this chunk: new ones, and those continued from ``table``."""
+    starts = np.flatnonzero(begins | grouping.is_first)
+    flows = FlowTable.blank(keys.take(grouping.order[starts]))
+    flows.orig_is_upper = is_upper[starts] ^ is_flipped[starts]
+    flows.started_at_s = packets.at_s[starts].copy()
+    flows.last_at_s = packets.at_s[starts].copy()
+    is_continued = ~begins[starts]
+    flows.put(np.flatnonzero(is_continued), table.take(grouping.open_row[starts[is_continued]]))
+    return flows
+
+
+def _count(
+    flows: FlowTable,
+    packets: PacketBatch,
+    flow: npt.NDArray[np.int64],
+    is_resp: npt.NDArray[np.uint8],
+    state: npt.NDArray[np.int64],
+    is_flipped: npt.NDArray[np.bool_],
+) -> None:
+    """Add the packets, sorted by flow, to ``flows``."""
+    state_before = np.concatenate([[0], state[:-1]])
+    is_first = np.append(True, flow[1:] != flow[:-1])
+    state_before[is_first] = flows.tcp_state[flow[is_first]]
+    table = state_table()
+    me = np.take_along_axis(table.endpoint[state_before], is_resp[:, None].astype(np.int64), axis=1)[:, 0]
+    peer = np.take_along_axis(table.endpoint[state_before], 1 - is_resp[:, None].astype(np.int64), axis=1)[:, 0]
+    _count_time(flows, packets.at_s, is_first, table.both_closed[state_before])
+    _count_sizes(flows, packets, flow * 2 + is_resp)
+    event = events_from_flags(packets.tcp_flags, packets.payload_bytes)
+    is_retransmit = np.zeros(len(packets), dtype=np.bool_)
+    tcp = np.flatnonzero(packets.proto == PROTO_TCP)
+    is_retransmit[tcp] = count_stream(
+        flows,
+        Segments(
+            flow=flow[tcp],
+            is_resp=is_resp[tcp],
+            event=event[tcp],
+            seq=packets.tcp_seq[tcp],
+            ack=packets.tcp_ack[tcp],
+            payload_bytes=packets.payload_bytes[tcp],
+            is_after_reset=me[tcp] == Endpoint.RESET,
+        ),
+    )
+    is_zero_window = (packets.tcp_receive_bytes == 0) & ((packets.tcp_flags & TCP_RST) == 0)
+    is_zero_window &= (peer != Endpoint.CLOSED) & (me != Endpoint.RESET)
+    append_history(
+        flows,
+        FlowPackets(
+            flow=flow,
+            is_resp=is_resp,
+            proto=packets.proto,
+            event=event,
+            seq_end=(packets.tcp_seq + packets.payload_bytes).astype(np.uint32),
+            is_zero_window=is_zero_window,
+            is_retransmit=is_retransmit,
+            has_gap=np.zeros(len(packets), dtype=np.bool_),
+            is_flipped=is_flipped,
+        ),
+    )
+    _note_first(flows, packets, flow, is_resp)
+
+
+def _count_time(
+    flows: FlowTable,
+    at_s: npt.NDArray[np.float64],
+    is_first: npt.NDArray[np.bool_],
+    is_over: npt.NDArray[np.bool_],
+) -> None:
+    """The last packet before both sides had closed ends the duration."""
+    last = np.maximum.reduceat(np.where(is_over, -np.inf, at_s), np.flatnonzero(is_first))
+    flows.last_at_s = np.maximum(flows.last_at_s, last)
+
+
+def _count_sizes(flows: FlowTable, packets: PacketBatch, code: npt.NDArray[np.int64]) -> None:
+    """``code`` is twice the flow's row plus the side."""
+    n = len(flows)
+    flows.packets += np.bincount(code, minlength=2 * n).reshape(n, 2)
+    for total, column in ((flows.ip_bytes, packets.ip_bytes), (flows.payload_bytes, packets.payload_bytes)):
+        total += np.bincount(code, weights=column, minlength=2 * n).reshape(n, 2).astype(np.int64)
+
+
+def _note_first(
+    flows: FlowTable, packets: PacketBatch, flow: npt.NDArray[np.int64], is_resp: npt.NDArray[np.uint8]
+) -> None:
+    """Keep each side's link-layer address and first payload."""
+    for side in (0, 1):
+        rows = np.flatnonzero(is_resp == side)
+        rows = rows[_begins(flow[rows])]
+        rows = rows[~flows.has_packet[flow[rows], side]]
+        here = flow[rows]
+        flows.mac[here, side] = packets.src_mac[rows]
+        is_unknown = flows.mac[here, 1 - side] == 0
+        is_single = packets.dst_mac[rows] != _BROADCAST
+        given = is_unknown & is_single
+        flows.mac[here[given], 1 - side] = packets.dst_mac[rows[given]]
+        flows.has_packet[here, side] = True
+        rows = np.flatnonzero((is_resp == side) & (packets.payload_bytes > 0))
+        rows = rows[_begins(flow[rows])]
+        rows = rows[~flows.has_head[flow[rows], side]]
+        flows.payload_head[flow[rows], side] = packets.payload_head[rows]
+        flows.has_head[flow[rows], side] = True
+
+
+def _begins(flow: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    first = np.ones(len(flow), dtype=np.bool_)
+    first[1:] = flow[1:] != flow[:-1]
+    return first
+
+
+def _part(
+    table: FlowTable,
+    flows: FlowTable,
+    grouping: Grouping,
+    begins: npt.NDArray[np.bool_],
+    is_last: npt.NDArray[np.bool_],
+    now_s: float,
+) -> tuple[FlowTable, FlowBatch]:
+    """Keep what may still grow; end what cannot."""
+    touched = grouping.open_row[grouping.open_row >= 0]
+    is_replaced = begins[grouping.open_row >= 0]
+    is_untouched = np.ones(len(table), dtype=np.bool_)
+    is_untouched[touched] = False
+    stays = is_untouched & (table.expires_at_s > now_s)
+    is_over = is_untouched & ~stays
+    is_over[touched[is_replaced]] = True
+    is_last_of_key = np.append(grouping.is_first[1:], True)[is_last]
+    is_open = is_last_of_key & (flows.expires_at_s > now_s)
+    return table.take(stays).join(flows.take(is_open)), _end(table.take(is_over).join(flows.take(~is_open)))
+
+
+def _end(flows: FlowTable) -> FlowBatch:
+    """Rows of ``FlowBatch`` for flows that are over, in the order of their last packet."""
+    flows = flows.take(np.argsort(flows.last_at_s, kind="stable"))
+    proto = flows.keys.proto
+    is_tcp = proto == PROTO_TCP
+    payload = np.where(is_tcp[:, None], stream_bytes(flows), flows.payload_bytes)
+    duration_s = flows.last_at_s - flows.started_at_s
+    orig, resp = flows.orig_is_upper.astype(np.int64), 1 - flows.orig_is_upper.astype(np.int64)
+    row = np.arange(len(flows))
+    ends = flows.keys.address.reshape(-1, 2, 2)
+    ports = np.column_stack([flows.keys.port[row, orig], flows.keys.port[row, resp]])
+    return FlowBatch.unknown(
+        len(flows),
+        started_at_s=flows.started_at_s,
+        duration_s=duration_s,
+        proto=proto,
+        orig_address=ends[row, orig],
+        resp_address=ends[row, resp],
+        orig_port=ports[:, 0],
+        resp_port=ports[:, 1],
+        orig_bytes=payload[:, 0],
+        resp_bytes=payload[:, 1],
+        orig_packets=flows.packets[:, 0],
+        resp_packets=flows.packets[:, 1],
+        orig_ip_bytes=flows.ip_bytes[:, 0],
+        resp_ip_bytes=flows.ip_bytes[:, 1],
+        conn_state=_name_states(flows, proto, payload),
+        history=_history_strings(flows),
+        service=name_services(proto, ports, flows.payload_head, flows.payload_bytes),
+        orig_mac=flows.mac[:, 0],
+        resp_mac=flows.mac[:, 1],
+        uid=_uids(flows),
+    )
+
+
+def _history_strings(flows: FlowTable) -> npt.NDArray[np.bytes_]:
+    return np.ascontiguousarray(flows.history).view(f"S{HISTORY_LENGTH}").reshape(-1)
+
+
+def _name_states(
+    flows: FlowTable, proto: npt.NDArray[np.uint8], payload: npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    by_activity = np.array(
+        [[CONN_STATE_CODE["OTH"], CONN_STATE_CODE["SHR"]], [CONN_STATE_CODE["S0"], CONN_STATE_CODE["SF"]]],
+        dtype=np.uint8,
+    )
+    is_active = (flows.packets > 0).astype(np.int64)
+    has_payload = payload.any(axis=1).astype(np.int64)
+    is_bare = is_bare_syn_reset(flows.history).astype(np.int64)
+    tcp_name = state_table().conn_state[flows.tcp_state, has_payload, is_bare]
+    udp_name = by_activity[is_active[:, 0], is_active[:, 1]]
+    other = np.full(len(flows), CONN_STATE_CODE["OTH"], dtype=np.uint8)
+    return np.select([proto == PROTO_TCP, proto == PROTO_UDP], [tcp_name, udp_name], other).astype(np.uint8)
+
+
+def _uids(flows: FlowTable) -> npt.NDArray[np.bytes_]:
+    """``C`` and base 62, as Zeek writes them, but the same for the same packets."""
+    started = flows.started_at_s.copy().view(np.uint64)
+    words = [mix_words(flows.keys.digest ^ started), mix_words(flows.keys.digest + mix_words(started))]
+    digits = np.zeros((len(flows), UID_LENGTH), dtype=np.uint8)
+    digits[:, 0] = ord("C")
+    for place in range(_UID_DIGITS):
+        word = words[place % 2]
+        digits[:, place + 1] = _BASE62[word % np.uint64(62)]
+        words[place % 2] = word // np.uint64(62)
+    return digits.view(f"S{UID_LENGTH}").reshape(-1)
