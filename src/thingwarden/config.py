@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, TypeAlias
+from typing import Annotated, Any, Final, Self, TypeAlias
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
+from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import IpAddress
+from thingwarden.domain.response import Act
+from thingwarden.respond.policy import PolicySettings
 
 IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -28,6 +34,9 @@ CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 
 MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
+
+
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
 
 def _network(value: object) -> object:
@@ -46,6 +55,22 @@ def _address(value: object) -> object:
     return ipaddress.ip_address(value)
 
 
+def _mac(value: object) -> object:
+    if not isinstance(value, str) or not _MAC.fullmatch(value):
+        raise ValueError("a MAC is written as six hexadecimal pairs with colons")
+    return value.lower()
+
+
+def _device_name(value: object) -> object:
+    if isinstance(value, str) and _MAC.fullmatch(value):
+        return value.lower()
+    return str(_address(value))
+
+
+def _act(value: object) -> object:
+    return Act(value) if isinstance(value, str) else value
+
+
 def _path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) and value else value
 
@@ -56,12 +81,19 @@ def _tuple(value: object) -> object:
 
 Network = Annotated[IpNetwork, BeforeValidator(_network)]
 Address = Annotated[IpAddress, BeforeValidator(_address)]
+Mac = Annotated[str, BeforeValidator(_mac)]
+DeviceName = Annotated[str, BeforeValidator(_device_name)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_tuple)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_tuple)]
+Macs = Annotated[tuple[Mac, ...], BeforeValidator(_tuple)]
+DeviceNames = Annotated[tuple[DeviceName, ...], BeforeValidator(_tuple)]
 
 _NETWORKS_ALLOWED: Final = 'list of networks such as "192.168.1.0/24" or "fd00::/8", or of single addresses'
 _ADDRESSES_ALLOWED: Final = 'list of addresses such as "192.168.1.1" or "fd00::1"'
+_MACS_ALLOWED: Final = 'list of MACs such as "02:00:5e:10:00:01"'
+_DEVICES_ALLOWED: Final = "list of devices, each by its address or its MAC"
+_ACTS_ALLOWED: Final = f"one of {', '.join(act.value for act in Act)}"
 
 
 def _setting(default: Any, description: str, allowed: str, **bounds: Any) -> Any:
@@ -79,19 +111,18 @@ class NetworkSettings(_Section):
     """What is known about the network under watch."""
 
     local_prefixes: Networks = _setting(
-        ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "fc00::/7", "fe80::/10"],
-        "Networks whose hosts count as devices.",
-        _NETWORKS_ALLOWED,
-        min_length=1,
+        [], "Further networks whose hosts are devices; private and link-local ones always are.", _NETWORKS_ALLOWED
     )
     gateways: Addresses = _setting([], "Routers of the network; never the target of an act.", _ADDRESSES_ALLOWED)
     resolvers: Addresses = _setting([], "DNS servers of the network; never the target of an act.", _ADDRESSES_ALLOWED)
     operator_hosts: Addresses = _setting(
         [], "Machines from which people administer the network; never the target of an act.", _ADDRESSES_ALLOWED
     )
+    protected_macs: Macs = _setting([], "Hosts, by MAC, that are never the target of an act.", _MACS_ALLOWED)
     allow_list: Networks = _setting(
         [], "Devices and destinations that no act may touch; what they do is still reported.", _NETWORKS_ALLOWED
     )
+    allow_list_macs: Macs = _setting([], "Devices, by MAC, that no act may touch; still reported.", _MACS_ALLOWED)
 
 
 class ModelSettings(_Section):
@@ -100,17 +131,74 @@ class ModelSettings(_Section):
     path: FilePath | None = _setting(
         None, "Folder of the model artifact; unset means the one that ships with the package.", "path of a folder"
     )
+    threads_count: int = _setting(1, "Processor threads that the model may use.", "whole number, 1 to 64", ge=1, le=64)
 
 
 class DetectSettings(_Section):
     """How readily detections become incidents."""
 
-    false_incidents_per_device_week: float = _setting(
-        0.5,
-        "How many false incidents per device and week are acceptable; the one number that sets sensitivity.",
-        "number from 0.01 to 100",
-        ge=0.01,
-        le=100.0,
+    alarm_level_ratio: float = _setting(
+        1.0,
+        "Multiplies the evidence that opens an incident; 1 is what was calibrated on benign devices, "
+        "less finds more and accuses more.",
+        "number, 0.25 to 4",
+        ge=0.25,
+        le=4.0,
+    )
+    idle_s: float = _setting(
+        900.0, "An incident ends after this long without evidence.", "seconds, 60 to 86400", ge=60.0, le=86_400.0
+    )
+    resume_s: float = _setting(
+        86_400.0,
+        "Evidence within this long continues the ended incident instead of opening another.",
+        "seconds, 60 to 604800, not below detect.idle_s",
+        ge=60.0,
+        le=604_800.0,
+    )
+
+    @model_validator(mode="after")
+    def _resume_is_not_below_idle(self) -> Self:
+        if self.resume_s < self.idle_s:
+            raise ValueError(f"resume_s = {self.resume_s} is below idle_s = {self.idle_s}")
+        return self
+
+
+class PolicySection(_Section):
+    """What may be ordered without asking a person."""
+
+    is_monitor_only: bool = _setting(
+        False,
+        "Order nothing but notifications; what would have been ordered is refused with that reason.",
+        "true, false",
+    )
+    monitored_devices: DeviceNames = _setting([], "Devices for which the same holds.", _DEVICES_ALLOWED)
+    critical_devices: DeviceNames = _setting(
+        [], "Locks, alarms and the like: nothing beyond a rate limit without approval.", _DEVICES_ALLOWED
+    )
+    automatic_up_to: Annotated[Act, BeforeValidator(_act)] = _setting(
+        "quarantine", "The most drastic act that needs no approval.", _ACTS_ALLOWED
+    )
+    max_ttl_s: float = _setting(
+        86_400.0,
+        "Longest life of a decision; longer wishes are shortened.",
+        "seconds, 1 to 604800",
+        ge=1.0,
+        le=604_800.0,
+    )
+    max_devices_count: int = _setting(
+        5, "Devices under automatic restriction at once.", "whole number, 0 to 10000", ge=0, le=10_000
+    )
+    max_devices_ratio: float = _setting(
+        0.5, "The same as a share of the network's devices; one is always allowed.", "number, 0 to 1", ge=0.0, le=1.0
+    )
+    max_blocked_peers_count: int = _setting(
+        20, "Destinations blocked for every device at once.", "whole number, 0 to 10000", ge=0, le=10_000
+    )
+    max_decisions_per_minute: int = _setting(
+        20, "Automatic restrictions in any 60 seconds.", "whole number, 0 to 10000", ge=0, le=10_000
+    )
+    max_changes_per_device_hour: int = _setting(
+        12, "Automatic restrictions of one device in any hour.", "whole number, 0 to 10000", ge=0, le=10_000
     )
 
 
@@ -130,6 +218,7 @@ class Settings(_Section):
     network: NetworkSettings = NetworkSettings()
     model: ModelSettings = ModelSettings()
     detect: DetectSettings = DetectSettings()
+    policy: PolicySection = PolicySection()
     journal: JournalSettings = JournalSettings()
 
 
@@ -266,6 +355,37 @@ def journal_path(settings: JournalSettings, environment: Mapping[str, str] | Non
     return Path(state) / "thingwarden" / "journal.sqlite"
 
 
+def policy_settings(settings: Settings) -> PolicySettings:
+    """What the operator allows, as ``respond`` reads it."""
+    network, policy = settings.network, settings.policy
+    return PolicySettings(
+        is_monitor_only=policy.is_monitor_only,
+        monitored_devices=frozenset(policy.monitored_devices),
+        protected_addresses=frozenset((*network.gateways, *network.resolvers, *network.operator_hosts)),
+        protected_macs=frozenset(network.protected_macs),
+        allowed_networks=network.allow_list,
+        allowed_macs=frozenset(network.allow_list_macs),
+        critical_devices=frozenset(policy.critical_devices),
+        automatic_up_to=policy.automatic_up_to,
+        max_ttl_s=policy.max_ttl_s,
+        max_devices=policy.max_devices_count,
+        max_devices_ratio=policy.max_devices_ratio,
+        max_blocked_peers=policy.max_blocked_peers_count,
+        max_decisions_per_minute=policy.max_decisions_per_minute,
+        max_changes_per_device_hour=policy.max_changes_per_device_hour,
+    )
+
+
+def correlation_settings(settings: DetectSettings) -> CorrelationSettings:
+    """How incidents begin and end, as ``detect`` reads it."""
+    return CorrelationSettings(idle_s=settings.idle_s, resume_s=settings.resume_s)
+
+
+def adjust_calibration(calibration: Calibration, settings: DetectSettings) -> Calibration:
+    """The model's calibration with its alarm level as the operator wants it."""
+    return replace(calibration, alarm_level_nats=calibration.alarm_level_nats * settings.alarm_level_ratio)
+
+
 def _read_toml(file: Path) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
@@ -294,7 +414,8 @@ def _problem_from_detail(detail: ErrorDetails) -> Problem:
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location[:2]) or "(whole file)"
     field = next((field for section, name, field in _fields() if f"{section}.{name}" == key), None)
-    allowed = _allowed(field) if field is not None else _known_names(location)
+    is_conflict = detail["type"] == "value_error" and len(location) == 1
+    allowed = "" if is_conflict else _allowed(field) if field is not None else _known_names(location)
     if detail["type"] == "extra_forbidden":
         return Problem(key=key, value="", why="unknown setting", allowed=allowed)
     shown = "" if isinstance(detail["input"], dict | BaseModel) else repr(detail["input"])
@@ -333,6 +454,8 @@ def _origins(data: Mapping[str, Any], source: str) -> dict[str, str]:
 def _plain(value: object) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
     if value is None or isinstance(value, bool | int | float | str):
         return value
     return str(value)

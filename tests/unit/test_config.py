@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 import tomllib
 from pathlib import Path
@@ -11,16 +12,24 @@ from pydantic import ValidationError
 
 from thingwarden.config import (
     MAX_CONFIG_BYTES,
+    DetectSettings,
     JournalSettings,
     Settings,
+    adjust_calibration,
+    correlation_settings,
     find_config_file,
     find_problems,
     journal_path,
     load_settings,
+    policy_settings,
     setting_rows,
     write_toml,
 )
+from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.response import Act
+from thingwarden.respond.policy import PolicySettings
 
 
 def _written(folder: Path, text: str) -> Path:
@@ -51,15 +60,23 @@ def test_values_are_parsed_into_types_and_their_origin_is_the_file(tmp_path: Pat
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("[detect]\nfalse_incidents_per_device_week = 1000\n", ("1000", "number from 0.01 to 100")),
-        ('[detect]\nfalse_incidents_per_device_week = "many"\n', ("'many'", "number from 0.01 to 100")),
-        ("[detect]\nfalse_incidents_per_device_week = true\n", ("True", "number from 0.01 to 100")),
-        ("[detect]\nsensitivity = 3\n", ("detect.sensitivity", "unknown setting", "false_incidents_per_device_week")),
+        ("[detect]\nalarm_level_ratio = 1000\n", ("= 1000", "number, 0.25 to 4")),
+        ('[detect]\nalarm_level_ratio = "many"\n', ("'many'", "number, 0.25 to 4")),
+        ("[detect]\nalarm_level_ratio = true\n", ("True", "number, 0.25 to 4")),
+        ("[detect]\nalarm_level_ratio = nan\n", ("nan", "number, 0.25 to 4")),
+        ("[detect]\nsensitivity = 3\n", ("detect.sensitivity", "unknown setting", "alarm_level_ratio")),
+        ("[detect]\nidle_s = 5000\nresume_s = 60\n", ("detect", "resume_s = 60.0 is below idle_s = 5000.0")),
+        ('[policy]\nautomatic_up_to = "explode"\n', ("policy.automatic_up_to", "'explode'", "quarantine")),
+        ("[policy]\nmax_devices_count = 1.5\n", ("policy.max_devices_count", "1.5", "whole number")),
+        (
+            '[policy]\ncritical_devices = ["door lock"]\n',
+            ("policy.critical_devices", "'door lock'", "address or its MAC"),
+        ),
+        ('[network]\nprotected_macs = ["02:00:5e"]\n', ("network.protected_macs", "'02:00:5e'", "list of MACs")),
         ("[detection]\nx = 1\n", ("detection", "unknown setting", "sections network")),
         ('[network]\ngateways = ["router"]\n', ("network.gateways", "'router'", "192.168.1.1")),
         ('[network]\ngateways = "192.168.1.1"\n', ("network.gateways", "'192.168.1.1'", "list of addresses")),
         ('[network]\nallow_list = ["192.168.1.7/24"]\n', ("network.allow_list", "host bits set")),
-        ("[network]\nlocal_prefixes = []\n", ("network.local_prefixes", "at least 1 item")),
         ("network = 3\n", ("network", "3")),
         ("[model]\npath = 3\n", ("model.path", "3", "path of a folder")),
     ],
@@ -142,10 +159,59 @@ def test_every_setting_says_what_it_does_and_what_it_accepts() -> None:
 
 def test_settings_cannot_be_changed() -> None:
     with pytest.raises(ValidationError, match="frozen"):
-        Settings().detect.false_incidents_per_device_week = 2.0  # type: ignore[misc]
+        Settings().detect.alarm_level_ratio = 2.0  # type: ignore[misc]
 
 
 def test_the_journal_is_in_the_state_folder_unless_set(tmp_path: Path) -> None:
     assert journal_path(JournalSettings(), {"HOME": "/h"}) == Path("/h/.local/state/thingwarden/journal.sqlite")
     assert journal_path(JournalSettings(), {"HOME": "/h", "XDG_STATE_HOME": "/s"}).parent == Path("/s/thingwarden")
     assert journal_path(JournalSettings(path=tmp_path / "j.sqlite"), {}) == tmp_path / "j.sqlite"
+
+
+EVERY_POLICY_SETTING = """
+[network]
+gateways = ["192.168.1.1"]
+resolvers = ["192.168.1.2"]
+operator_hosts = ["fd00::3"]
+protected_macs = ["02:00:5E:10:00:01"]
+allow_list = ["10.0.0.0/8"]
+allow_list_macs = ["02:00:5e:10:00:02"]
+[policy]
+is_monitor_only = true
+monitored_devices = ["192.168.1.7"]
+critical_devices = ["02:00:5E:10:00:03"]
+automatic_up_to = "rate_limit"
+max_ttl_s = 60.0
+max_devices_count = 1
+max_devices_ratio = 0.1
+max_blocked_peers_count = 2
+max_decisions_per_minute = 3
+max_changes_per_device_hour = 4
+"""
+
+
+def test_every_setting_of_the_policy_reaches_it(tmp_path: Path) -> None:
+    policy = policy_settings(load_settings(_written(tmp_path, EVERY_POLICY_SETTING), {}).settings)
+    unchanged = [
+        field.name
+        for field in dataclasses.fields(PolicySettings)
+        if getattr(policy, field.name) == getattr(PolicySettings(), field.name)
+    ]
+    assert not unchanged
+    assert policy.automatic_up_to is Act.RATE_LIMIT
+    assert policy.protected_addresses == {
+        ipaddress.ip_address(address) for address in ("192.168.1.1", "192.168.1.2", "fd00::3")
+    }
+    assert policy.protected_macs == {"02:00:5e:10:00:01"}
+
+
+def test_the_defaults_are_those_of_the_stages() -> None:
+    assert policy_settings(Settings()) == PolicySettings()
+    assert correlation_settings(DetectSettings()) == CorrelationSettings()
+    assert adjust_calibration(Calibration(), DetectSettings()) == Calibration()
+
+
+def test_the_alarm_level_is_scaled_and_nothing_else() -> None:
+    calibration = Calibration(alarm_level_nats=12.0)
+    adjusted = adjust_calibration(calibration, DetectSettings(alarm_level_ratio=0.5))
+    assert adjusted == dataclasses.replace(calibration, alarm_level_nats=6.0)

@@ -84,4 +84,6 @@ def default(invocation: Invocation) -> None:
 def _shown(value: object) -> str:
     if isinstance(value, list):
         return ", ".join(str(item) for item in value) or "(none)"
+    if isinstance(value, bool):
+        return str(value).lower()
     return "(unset)" if value is None else str(value)

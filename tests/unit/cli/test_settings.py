@@ -61,12 +61,12 @@ def test_check_without_any_file_says_that_the_defaults_hold(capsys: pytest.Captu
 
 def test_show_gives_each_value_with_its_origin(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "some.toml"
-    file.write_text("[detect]\nfalse_incidents_per_device_week = 2.0\n")
+    file.write_text("[detect]\nalarm_level_ratio = 2.0\n")
     assert main(["config", "show", "--origin", "--json", "--config", str(file)]) == 0
     rows = {row["key"]: row for row in _json_lines(capsys.readouterr().out)}
     assert set(rows) == {row.key for row in setting_rows(Settings())}
-    assert rows["detect.false_incidents_per_device_week"]["value"] == 2.0
-    assert rows["detect.false_incidents_per_device_week"]["origin"] == str(file)
+    assert rows["detect.alarm_level_ratio"]["value"] == 2.0
+    assert rows["detect.alarm_level_ratio"]["origin"] == str(file)
     assert rows["journal.path"]["origin"] == "default"
 
 
