@@ -133,19 +133,20 @@ def labels_from_cells(cells: Mapping[str, Cells]) -> Labels | None:
         return None
     label = cells[LABEL_COLUMN].fixed_text(DETAIL_LENGTH)[0]
     detail = cells[DETAIL_COLUMN].fixed_text(DETAIL_LENGTH)[0] if DETAIL_COLUMN in cells else np.zeros_like(label)
-    pairs, pair_of_row = np.unique(np.stack([label, detail], axis=1), axis=0, return_inverse=True)
-    malicious = np.array([_MALICIOUS_BY_LABEL.get(name.lower(), -1) for name in pairs[:, 0].tolist()], dtype=np.int8)
-    details = [_detail_text(*pair) for pair in pairs.tolist()]
+    code_by_pair: dict[tuple[bytes, bytes], int] = {}
+    pairs = zip(label.tolist(), detail.tolist(), strict=True)
+    codes = np.array([code_by_pair.setdefault(pair, len(code_by_pair)) for pair in pairs], dtype=np.int64)
+    verdicts = [_MALICIOUS_BY_LABEL.get(name.lower(), -1) for name, _ in code_by_pair]
+    details = [_detail_text(*pair) for pair in code_by_pair]
     classes = [
         CLASS_INDEX[class_from_detail(verdict == 1, text)] if verdict >= 0 else -1
-        for verdict, text in zip(malicious.tolist(), details, strict=True)
+        for verdict, text in zip(verdicts, details, strict=True)
     ]
-    rows = pair_of_row.ravel()
     return Labels(
-        malicious=malicious[rows],
-        attack_class=np.array(classes, dtype=np.int8)[rows],
-        ton_class=np.full(len(rows), -1, dtype=np.int8),
-        detail=np.array([text.encode() for text in details], dtype=f"S{DETAIL_LENGTH}")[rows],
+        malicious=np.array(verdicts, dtype=np.int8)[codes],
+        attack_class=np.array(classes, dtype=np.int8)[codes],
+        ton_class=np.full(len(label), -1, dtype=np.int8),
+        detail=np.array([text.encode() for text in details], dtype=f"S{DETAIL_LENGTH}")[codes],
     )
 
 
@@ -249,6 +250,8 @@ class _ConnReader:
         return column
 
     def _mac(self, name: str) -> npt.NDArray[np.uint64]:
+        if name not in self._cells:
+            return np.zeros(self._row_count, dtype=np.uint64)
         column, inverse = np.unique(self._text(name, _MAC_LENGTH), return_inverse=True)
         is_sound = np.array([not text or _MAC.fullmatch(text) is not None for text in column.tolist()], dtype=np.bool_)
         values = [int(text.replace(b":", b"") or b"0", 16) if is_mac else 0

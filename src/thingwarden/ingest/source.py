@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
@@ -17,7 +18,8 @@ import numpy.typing as npt
 
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
 from thingwarden.domain.ports import FlowSource
-from thingwarden.ingest.compression import display_name, open_stream
+from thingwarden.ingest.compression import STANDARD_INPUT, display_name, open_stream
+from thingwarden.ingest.pcap import PcapSource
 from thingwarden.ingest.recognise import Format, recognise
 from thingwarden.ingest.ton_iot import TonIotSource
 from thingwarden.ingest.zeek import ZeekSource
@@ -71,14 +73,13 @@ def open_source(path: Path, *, format: Format | None = None) -> FlowFile:  # noq
         InputError: it is empty or of no supported format.
         RequestError: the path does not exist, is a folder or may not be read.
     """
-    stream = open_stream(path)
-    try:
+    with ExitStack() as stack:
+        stream = stack.enter_context(open_stream(path))
         found = format or recognise(_head(stream), display_name(path))
-        can_reopen = path.is_file()
-    finally:
-        if path.is_file():
-            stream.close()
-    return FlowFile(path=path, format=found, source=_reader(path, found, None if can_reopen else stream))
+        if path != STANDARD_INPUT and path.is_file():
+            return FlowFile(path=path, format=found, source=_reader(path, found, None))
+        stack.pop_all()
+        return FlowFile(path=path, format=found, source=_reader(path, found, stream))
 
 
 def read_flows(
@@ -112,8 +113,6 @@ def _head(stream: BinaryIO) -> bytes:
 def _reader(path: Path, found: Format, stream: BinaryIO | None) -> CountingSource:
     match found:
         case Format.PCAP | Format.PCAPNG:
-            from thingwarden.ingest.pcap import PcapSource
-
             return PcapSource(path, stream=stream)
         case Format.ZEEK_TSV:
             return ZeekSource(path, stream)

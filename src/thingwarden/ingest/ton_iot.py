@@ -78,22 +78,22 @@ class TonIotSource:
         self._tally = RowTally(self._name)
         with self._stream or open_stream(self._path) as stream:
             lines = self._lines(stream)
-            header = self._header(next(lines, (1, ""))[1])
+            header = self._header(next(lines, (1, b""))[1])
             while batch := list(itertools.islice(lines, _BATCH_ROWS)):
                 yield from self._read_rows(header, batch)
         self._tally.check_something_was_read()
 
-    def _lines(self, stream: BinaryIO) -> Iterator[tuple[int, str]]:
+    def _lines(self, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
         """Numbered lines that hold anything. A quoted cell may not span lines: TON_IoT has none that does."""
         for block in LineReader(stream, BLOCK_BYTES).blocks():
             self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
             content = block.content.removeprefix(BYTE_ORDER_MARK) if block.first_line == 1 else block.content
-            for line, text in enumerate(content.decode(errors="replace").split("\n"), start=block.first_line):
+            for line, text in enumerate(content.split(b"\n"), start=block.first_line):
                 if text.strip():
                     yield line, text
 
-    def _header(self, line: str) -> list[str]:
-        header = [name.strip() for name in _split(line) or []]
+    def _header(self, line: bytes) -> list[str]:
+        header = [name.strip().decode("latin-1") for name in _split(line)]
         missing = sorted(TON_COLUMNS.difference(header))
         if missing:
             raise InputError(
@@ -103,49 +103,50 @@ class TonIotSource:
             )
         return header
 
-    def _read_rows(self, header: list[str], batch: list[tuple[int, str]]) -> Iterator[FlowBatch]:
+    def _read_rows(self, header: list[str], batch: list[tuple[int, bytes]]) -> Iterator[FlowBatch]:
         split = [(line, _split(text)) for line, text in batch]
-        rows = [(line, cells) for line, cells in split if cells is not None and len(cells) == len(header)]
-        odd = [line for line, cells in split if cells is None or len(cells) != len(header)]
+        rows = [(line, cells) for line, cells in split if len(cells) == len(header)]
+        odd = [line for line, cells in split if len(cells) != len(header)]
         self._tally.skip("columns", np.array(odd, dtype=np.int64))
         if not rows:
             return
         table = dict(zip(header, zip(*(cells for _, cells in rows), strict=True), strict=True))
         if "service" in table:
-            table["service"] = tuple(
-                text.replace(";", ",") for text in table["service"]
-            )  # Zeek's comma would end a cell
-        cells = {zeek_name: _cells(table[name]) for name, zeek_name in _ZEEK_NAME.items() if name in table}
+            table["service"] = tuple(text.replace(b";", b",") for text in table["service"])  # as Zeek joins them
+        cells = {
+            zeek_name: Cells.from_texts(table[name]).without(_UNSET)
+            for name, zeek_name in _ZEEK_NAME.items()
+            if name in table
+        }
         read = read_conn_cells(cells, len(rows), _labels(table))
         read.tally_into(self._tally, np.array([line for line, _ in rows], dtype=np.int64))
         if len(read.flows):
             yield read.flows
 
 
-def _split(line: str) -> list[str] | None:
-    """The cells of one CSV line, None where it cannot be one."""
+def _split(line: bytes) -> list[bytes]:
+    """The cells of one CSV line; none where it cannot be one."""
+    line = line.rstrip(b"\r")
+    if b'"' not in line:
+        return line.split(b",")
     try:
-        return next(csv.reader([line.rstrip("\r")]), None)
+        return [cell.encode() for cell in next(csv.reader([line.decode(errors="replace")]))]
     except csv.Error:
-        return None
+        return []
 
 
-def _cells(column: tuple[str, ...]) -> Cells:
-    return Cells.from_texts([text.encode() for text in column]).without(_UNSET)
-
-
-def _labels(table: Mapping[str, tuple[str, ...]]) -> Labels | None:
+def _labels(table: Mapping[str, tuple[bytes, ...]]) -> Labels | None:
     """Ground truth by the columns ``label`` (0 or 1) and ``type``; either may be absent, both absent is None."""
     if "label" not in table and "type" not in table:
         return None
     count = len(next(iter(table.values())))
-    details, row_type = np.unique(np.array(table.get("type", ("",) * count)), return_inverse=True)
-    names = [name.strip().lower() for name in details.tolist()]
+    details, row_type = np.unique(np.array(table.get("type", (b"",) * count)), return_inverse=True)
+    names = [name.decode("ascii", errors="replace").strip().lower() for name in details.tolist()]
     by_type = np.array([-1 if name not in TON_CLASSES else int(name != "normal") for name in names], dtype=np.int8)
     malicious = by_type[row_type]
     if "label" in table:
         verdicts = np.char.strip(np.array(table["label"]))
-        malicious = np.select([verdicts == "1", verdicts == "0"], [1, 0], -1).astype(np.int8)
+        malicious = np.select([verdicts == b"1", verdicts == b"0"], [1, 0], -1).astype(np.int8)
     classes = np.array([CLASS_INDEX[class_from_ton(name)] for name in names], dtype=np.int8)
     ton_classes = np.array([TON_CLASSES.index(name) if name in TON_CLASSES else -1 for name in names], dtype=np.int8)
     return Labels(

@@ -40,6 +40,8 @@ _CARRIAGE_RETURN: Final = 0x0D
 _COMMENT: Final = ord("#")
 _COMMENT_LINE: Final = re.compile(rb"\n(#[^\n]*)")
 _MAX_COLUMNS: Final = 512
+_MAX_HEADER_CHANGES: Final = 1_000
+"""Rotated logs in one file repeat their header and change nothing; more changes only serve to waste time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +115,7 @@ class ZeekSource:
         return self._tally.counts
 
     def batches(self) -> Iterator[FlowBatch]:
-        """Yield the flows in the log's order, some 28,000 at a time.
+        """Yield the flows in the log's order, some 7,000 at a time.
 
         Raises:
             InputError: a header lacks what a connection log needs, or no row of the log could be read.
@@ -121,6 +123,7 @@ class ZeekSource:
         """
         self._tally = RowTally(self._name)
         header = ZeekHeader()
+        change_count = 0
         with self._stream or open_stream(self._path) as stream:
             for block in LineReader(stream, self._block_bytes).blocks():
                 self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
@@ -128,6 +131,9 @@ class ZeekSource:
                 if line == 1:
                     content = content.removeprefix(BYTE_ORDER_MARK)
                 for segment_header, segment in _segments(content, header):
+                    change_count += segment_header != header
+                    if change_count > _MAX_HEADER_CHANGES:
+                        raise self._restless_header(line)
                     header = segment_header
                     yield from self._read_segment(header, segment, line)
                     line += segment.count(b"\n")
@@ -146,6 +152,13 @@ class ZeekSource:
         read.tally_into(self._tally, rows.lines)
         if len(read.flows):
             yield read.flows
+
+    def _restless_header(self, line: int) -> InputError:
+        return InputError(
+            f"{self._name}, line {line}",
+            f"the header has changed more than {_MAX_HEADER_CHANGES:,} times: expected one, or few",
+            "split the log by its headers",
+        )
 
     def _missing_columns(self, header: ZeekHeader, line: int) -> InputError:
         missing = [name for name in REQUIRED_COLUMNS if name not in header.columns]

@@ -7,6 +7,7 @@ Source: Zeek's JSON log writer, whose timestamps are Unix seconds, milliseconds 
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -18,13 +19,19 @@ import numpy as np
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.cells import Cells
 from thingwarden.ingest.compression import display_name, open_stream
-from thingwarden.ingest.conn import USED_COLUMNS, column_name, labels_from_cells, read_conn_cells
+from thingwarden.ingest.conn import REQUIRED_COLUMNS, USED_COLUMNS, column_name, labels_from_cells, read_conn_cells
 from thingwarden.ingest.lines import BLOCK_BYTES, LineBlock, LineReader
 from thingwarden.ingest.recognise import BYTE_ORDER_MARK, Format
 from thingwarden.ingest.tally import RowTally
 
+_BATCH_ROWS: Final = 4_096
+"""Objects held at a time, so that a block of the shortest lines costs no more than one of real ones."""
+
 _EARLIEST_MILLISECONDS: Final = 1e11
 """As seconds this is the year 5138, as milliseconds 1973: larger timestamps are milliseconds."""
+
+_DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=str)
+"""Leaves numbers as they are written: their range is judged where their column is read."""
 
 _TEXT_BY_BOOL: Final = {True: b"T", False: b"F"}
 
@@ -52,7 +59,7 @@ class ZeekJsonSource:
         return self._tally.counts
 
     def batches(self) -> Iterator[FlowBatch]:
-        """Yield the flows in the log's order, some 10,000 at a time.
+        """Yield the flows in the log's order, some thousands at a time.
 
         Raises:
             InputError: no row of the log could be read.
@@ -66,23 +73,21 @@ class ZeekJsonSource:
         self._tally.check_something_was_read()
 
     def _read_block(self, block: LineBlock) -> Iterator[FlowBatch]:
-        records: list[dict[str, Any]] = []
-        lines: list[int] = []
-        odd_lines: list[int] = []
-        for line, text in enumerate(block.content.split(b"\n"), start=block.first_line):
-            if line == 1:
-                text = text.removeprefix(BYTE_ORDER_MARK)
-            if not text.strip():
-                continue
-            record = record_from_line(text)
-            (odd_lines if record is None else lines).append(line)
-            if record is not None:
-                records.append(record)
-        self._tally.skip("json", np.array(odd_lines, dtype=np.int64))
+        content = block.content.removeprefix(BYTE_ORDER_MARK) if block.first_line == 1 else block.content
+        texts = enumerate(content.split(b"\n"), start=block.first_line)
+        numbered = ((line, record_from_line(text)) for line, text in texts if text.strip())
+        while batch := list(itertools.islice(numbered, _BATCH_ROWS)):
+            yield from self._read_records(batch)
+
+    def _read_records(self, batch: list[tuple[int, dict[str, Any] | None]]) -> Iterator[FlowBatch]:
+        odd = [line for line, record in batch if record is None]
+        self._tally.skip("json", np.array(odd, dtype=np.int64))
+        records = [record for _, record in batch if record is not None]
         if records:
+            lines = np.array([line for line, record in batch if record is not None], dtype=np.int64)
             cells = _cells_from_records(records)
             read = read_conn_cells(cells, len(records), labels_from_cells(cells))
-            read.tally_into(self._tally, np.array(lines, dtype=np.int64))
+            read.tally_into(self._tally, lines)
             if len(read.flows):
                 yield read.flows
 
@@ -90,7 +95,7 @@ class ZeekJsonSource:
 def record_from_line(line: bytes) -> dict[str, Any] | None:
     """One JSON object by Zeek's column names, numbers as text; None if the line is anything else."""
     try:
-        record = json.loads(line, parse_int=str, parse_float=str, parse_constant=str)
+        record = _DECODER.decode(line.decode())
     except (ValueError, RecursionError):
         return None
     if not isinstance(record, dict):
@@ -103,21 +108,21 @@ def record_from_line(line: bytes) -> dict[str, Any] | None:
 
 def _cells_from_records(records: list[dict[str, Any]]) -> dict[str, Cells]:
     """The columns that flows are made of; the required ones always, the others where a record has them."""
-    keys = {key for record in records for key in record}
+    spellings: dict[str, list[str]] = {name: [] for name in REQUIRED_COLUMNS}
+    for key in sorted(set().union(*records)):
+        if column_name(key) in USED_COLUMNS:
+            spellings.setdefault(column_name(key), []).append(key)
     cells = {}
-    for name in USED_COLUMNS:
-        spellings = [key for key in keys if column_name(key) == name]
-        if spellings or name in _ALWAYS:
-            to_bytes = _timestamp_text if name == "ts" else _text
-            cells[name] = Cells.from_texts([to_bytes(_first(record, spellings)) for record in records])
+    for name, keys in spellings.items():
+        to_bytes = _timestamp_text if name == "ts" else _text
+        cells[name] = Cells.from_texts([to_bytes(value) for value in _values(records, keys)])
     return cells
 
 
-_ALWAYS: Final = frozenset({"ts", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto"})
-
-
-def _first(record: dict[str, Any], keys: list[str]) -> Any:
-    return next((record[key] for key in keys if key in record), None)
+def _values(records: list[dict[str, Any]], keys: list[str]) -> list[Any]:
+    if len(keys) == 1:
+        return [record.get(keys[0]) for record in records]
+    return [next((record[key] for key in keys if key in record), None) for record in records]
 
 
 def _text(value: Any) -> bytes:
