@@ -51,6 +51,22 @@ $(FULL): $(RUNTIME)
 	$(PIP) install --quiet --editable ".[$${train}bench,lab,dev]"
 	@touch $@
 
+model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put it into the package
+	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA)
+
+bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, speed
+	$(BIN)/thingwarden bench accuracy --data $(DATA)
+	$(BIN)/thingwarden bench zeek --data $(DATA)
+	$(BIN)/thingwarden bench speed --data $(DATA)
+
+lab: $(RUNTIME) ## remake the packaged sample in network namespaces (root)
+	@sh deploy/apt.sh --required
+	$(BIN)/thingwarden lab sample --out src/thingwarden/data/sample
+
+docs: $(FULL) ## remake the picture of the demo and check the documentation
+	$(BIN)/thingwarden demo --svg docs/images/demo.svg
+	$(BIN)/python -m pytest tests/docs
+
 clean: ## remove the environment, caches and build products
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

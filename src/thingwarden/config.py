@@ -32,6 +32,9 @@ IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 """Environment variable that names the file when ``--config`` does not."""
 
+PACKAGED_MODEL: Final = Path(__file__).resolve().parent / "data" / "model" / "nano"
+"""The model that ships with the package."""
+
 MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
 

@@ -30,6 +30,8 @@ EXIT_BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: the reader of our output went away."""
 
 COMMANDS: Final = {
+    "meter": ("meter", "meter", "Turn packets into a Zeek-format conn.log."),
+    "model": ("model", "model_group", "Show or verify a model."),
     "lab": ("lab", "lab_group", "Run a scenario in a simulated network (root)."),
     "config": ("settings", "config_group", "Check, show or write the configuration."),
 }
