@@ -79,6 +79,11 @@ class FlowJudge:
         self._role[flow] = assign_roles(scores.role_probability[picked], words.is_orig[picked], attack_class)
         self._surprise_nats[flow] = scores.surprise_nats[picked]
 
+    def innocent(self, flow: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Those of the flows ``flow`` that are not judged malicious so far, each once."""
+        distinct = np.unique(flow)
+        return np.asarray(distinct[~(self._probability[distinct] > self._calibration.flow_threshold)])
+
     def verdicts(self) -> FlowVerdicts:
         """The verdicts as they stand."""
         is_malicious = self._probability > self._calibration.flow_threshold

@@ -7,9 +7,11 @@ Must never: grow a method that only one implementation can honour.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Protocol
 
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.response import Decision, Receipt
 from thingwarden.domain.word import Scores, WordBatch
 
 
@@ -32,3 +34,17 @@ class Scorer(Protocol):
 
     def reset(self) -> None:
         """Forget every device's state."""
+
+
+class Enforcer(Protocol):
+    """Something that puts decisions into force, or says that it would."""
+
+    @property
+    def name(self) -> str:
+        """What receipts call it."""
+
+    def apply(self, decision: Decision, now: datetime) -> Receipt:
+        """Put a decision into force; whole or not at all. A refusal is a receipt with status ``failed``."""
+
+    def revoke(self, decision: Decision, now: datetime) -> Receipt:
+        """Undo exactly this decision; undoing what is not in force succeeds."""

@@ -112,7 +112,7 @@ class Decision:
     """What policy orders; always ends.
 
     Attributes:
-        decision_id: 12 hexadecimal digits, the same for the same act, target and incident.
+        decision_id: 12 hexadecimal digits, the same for the same act, target, incident and instant.
         incident_id, act, target, reason, proposer: as proposed.
         decided_at, expires_at: aware UTC; the second is later than the first.
         approved_by: who allowed what policy would not order alone; None where policy ordered alone.

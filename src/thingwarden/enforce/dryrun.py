@@ -1,0 +1,82 @@
+"""The enforcer that changes nothing: says which firewall rule a decision would have become.
+
+In: ``Decision``. Out: ``Receipt`` with status ``dry-run``.
+Must never: touch the network, or claim that an act is in force.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import datetime
+
+from thingwarden.domain.response import Act, Decision, Receipt, ReceiptStatus, Target
+
+
+class DryRunEnforcer:
+    """Answers every decision with what would have been done."""
+
+    name = "dry-run"
+
+    def apply(self, decision: Decision, now: datetime) -> Receipt:
+        """Say what would be put into force."""
+        return self._receipt(decision, now, f"nothing changed; would be: {describe_rule(decision)}")
+
+    def revoke(self, decision: Decision, now: datetime) -> Receipt:
+        """Say that there is nothing to undo."""
+        return self._receipt(decision, now, "nothing to undo; nothing had changed", ReceiptStatus.REVOKED)
+
+    def _receipt(
+        self, decision: Decision, now: datetime, detail: str, status: ReceiptStatus = ReceiptStatus.DRY_RUN
+    ) -> Receipt:
+        return Receipt(decision_id=decision.decision_id, enforcer=self.name, status=status, at=now, detail=detail)
+
+
+def describe_rule(decision: Decision) -> str:
+    """The nftables rule that the decision amounts to; in words for acts that no firewall enforces."""
+    target = decision.target
+    if decision.act is Act.NOTIFY:
+        return "a notification"
+    if decision.act in (Act.SINKHOLE, Act.MQTT_DENY):
+        return f"{decision.act.value} of {target}"
+    lifetime_s = int((decision.expires_at - decision.decided_at).total_seconds())
+    return f'nft {_rule_text(decision)} comment "{decision.decision_id}" for {lifetime_s} s'
+
+
+def _rule_text(decision: Decision) -> str:
+    target = decision.target
+    if decision.act is Act.BLOCK_PEER and target.peer is not None:
+        family = _family(target.peer)
+        return f"{family} saddr {target.peer} drop; {family} daddr {target.peer} drop"
+    matches = " ".join(part for part in (_device_match(target), _peer_match(target), _service_match(target)) if part)
+    if decision.act is Act.RATE_LIMIT:
+        return f"{matches} limit rate over {target.packets_per_s}/second drop"
+    if decision.act is Act.QUARANTINE:
+        return f"{matches} ip daddr != @infrastructure4 drop; {matches} ip6 daddr != @infrastructure6 drop"
+    return f"{matches} drop"
+
+
+def _device_match(target: Target) -> str:
+    device = target.device
+    if device is None:
+        return ""
+    if device.mac is not None:
+        return f"ether {'daddr' if target.is_inbound else 'saddr'} {device.mac}"
+    return "" if device.address is None else f"{_family(device.address)} {_end(not target.is_inbound)} {device.address}"
+
+
+def _peer_match(target: Target) -> str:
+    return "" if target.peer is None else f"{_family(target.peer)} {_end(target.is_inbound)} {target.peer}"
+
+
+def _service_match(target: Target) -> str:
+    if target.port is not None:
+        return f"{target.proto} dport {target.port}"
+    return "" if target.proto is None else f"meta l4proto {'icmpv6' if target.proto == 'icmp6' else target.proto}"
+
+
+def _end(is_source: bool) -> str:
+    return "saddr" if is_source else "daddr"
+
+
+def _family(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    return "ip" if address.version == 4 else "ip6"

@@ -1,0 +1,293 @@
+"""The kernel: from scored words to orders, with no clock and no I/O.
+
+In: ``ScoredBatch | Tick | Receipt | OperatorAct`` and the instant. Out: ``ApplyDecision | RevokeDecision | Record``.
+Must never: read a clock, wait, or do anything itself; the same events always give the same commands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final, TypeAlias
+
+from thingwarden.detect.correlate import CorrelationSettings, Correlator
+from thingwarden.detect.verdict import FlowJudge
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.detection import FlowVerdicts
+from thingwarden.domain.device import Device
+from thingwarden.domain.errors import RequestError
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
+from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal
+from thingwarden.domain.word import Scores, WordBatch
+from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
+from thingwarden.respond.playbook import Playbook, propose
+from thingwarden.respond.policy import (
+    Ledger,
+    NetworkView,
+    PolicySettings,
+    is_decided,
+    judge_proposal,
+    proposal_id,
+)
+from thingwarden.respond.protect import HostRoles, ProtectedHosts
+
+MAX_HELD: Final = 256
+"""Refused proposals kept for a person's approval; the oldest go first."""
+
+APPROVAL_LASTS: Final = timedelta(hours=1)
+_REMEMBERED: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoredBatch:
+    """Words that the model has scored."""
+
+    words: WordBatch
+    scores: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tick:
+    """Nothing happened but that it is later."""
+
+
+class OperatorVerb(Enum):
+    """What a person can order; the value is the wire name."""
+
+    APPROVE = "approve"
+    REVOKE = "revoke"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorAct:
+    """A person's order.
+
+    Attributes:
+        verb: what to do.
+        subject_id: id of the refused proposal to approve, or of the decision to revoke.
+        person: who ordered it.
+    """
+
+    verb: OperatorVerb
+    subject_id: str
+    person: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyDecision:
+    """Put this into force."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RevokeDecision:
+    """Undo this."""
+
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Write this into the journal."""
+
+    at: datetime
+    entry: IncidentChange | Decision | Refusal | Receipt | OperatorAct
+
+
+Event: TypeAlias = ScoredBatch | Tick | Receipt | OperatorAct
+Command: TypeAlias = ApplyDecision | RevokeDecision | Record
+
+
+@dataclass(slots=True)
+class _Held:
+    proposal: Proposal
+    incident: Incident
+    refused_at: datetime
+    reasons: tuple[str, ...]
+    can_approve: bool
+
+
+@dataclass(slots=True)
+class _Order:
+    decision: Decision
+    state: DecisionState
+    is_in_force: bool = False
+
+
+class Pipeline:
+    """Judges one batch of flows and answers what is wrong with it.
+
+    Args:
+        calibration: of the model that scores.
+        flows: the batch whose words will arrive.
+        devices: the encoder's table, which may grow.
+        playbook: which act answers which attack.
+        policy: what the operator allows.
+        correlation: how incidents begin and end.
+        host_roles: what is known of the network's servers; empty by default.
+    """
+
+    def __init__(
+        self,
+        *,
+        calibration: Calibration,
+        flows: FlowBatch,
+        devices: Sequence[Device],
+        playbook: Playbook,
+        policy: PolicySettings | None = None,
+        correlation: CorrelationSettings | None = None,
+        host_roles: HostRoles | None = None,
+    ) -> None:
+        self._flows, self._devices, self._playbook = flows, devices, playbook
+        self._policy = policy or PolicySettings()
+        self._judge = FlowJudge(len(flows), calibration)
+        self._correlator = Correlator(calibration, devices, correlation)
+        self._host_roles = host_roles or HostRoles()
+        self._orders: dict[str, _Order] = {}
+        self._held: dict[str, _Held] = {}
+
+    def handle(self, event: Event, now: datetime) -> list[Command]:
+        """What follows from an event.
+
+        Args:
+            event: what happened.
+            now: aware UTC; traffic time when replaying.
+
+        Raises:
+            RequestError: an operator's order names nothing that can be approved or revoked.
+            ArtifactError: the scores are not finite.
+        """
+        if isinstance(event, ScoredBatch):
+            return self._handle_batch(event)
+        if isinstance(event, Tick):
+            return self._expire(now)
+        if isinstance(event, Receipt):
+            return self._handle_receipt(event, now)
+        return self._handle_operator(event, now)
+
+    def verdicts(self) -> FlowVerdicts:
+        """The verdict of every flow so far."""
+        return self._judge.verdicts()
+
+    def incidents(self) -> list[Incident]:
+        """Every incident so far, by time of opening."""
+        return self._correlator.finish(self._flows)
+
+    def protected(self) -> ProtectedHosts:
+        """The hosts learned to be protected so far."""
+        return self._host_roles.protected()
+
+    def _handle_batch(self, batch: ScoredBatch) -> list[Command]:
+        self._judge.update(batch.words, batch.scores)
+        innocent = self._judge.innocent(batch.words.flow[batch.words.is_close])
+        self._host_roles.observe(self._flows, innocent)
+        commands: list[Command] = []
+        changes = self._correlator.update(batch.words, batch.scores, self._flows)
+        view = self._view() if changes else NetworkView()
+        for change in changes:
+            commands += self._expire(change.at)
+            if change.kind is not ChangeKind.GREW:
+                commands.append(Record(at=change.at, entry=change))
+            if change.kind is not ChangeKind.ENDED:
+                commands += self._respond(change.incident, view, change.at)
+        return commands
+
+    def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
+        commands: list[Command] = []
+        for proposal in propose(incident, self._playbook):
+            ledger = self._ledger()
+            if is_decided(proposal, ledger, at):
+                continue
+            judged = judge_proposal(proposal, incident, view=view, ledger=ledger, settings=self._policy, now=at)
+            commands += self._hold(judged, incident) if isinstance(judged, Refusal) else self._order(judged)
+        return commands
+
+    def _order(self, decision: Decision) -> list[Command]:
+        self._orders[decision.decision_id] = _Order(decision, DecisionState.APPROVED)
+        return [Record(at=decision.decided_at, entry=decision), ApplyDecision(decision=decision)]
+
+    def _hold(self, refusal: Refusal, incident: Incident) -> list[Command]:
+        """Keep a refusal for approval; the same refusal again is not worth a line."""
+        key = proposal_id(refusal.proposal)
+        before = self._held.pop(key, None)
+        self._held[key] = _Held(refusal.proposal, incident, refusal.at, refusal.reasons, refusal.can_approve)
+        while len(self._held) > MAX_HELD:
+            self._held.pop(next(iter(self._held)))
+        is_news = before is None or before.can_approve != refusal.can_approve
+        return [Record(at=refusal.at, entry=refusal)] if is_news else []
+
+    def _handle_receipt(self, receipt: Receipt, now: datetime) -> list[Command]:
+        order = self._orders.get(receipt.decision_id)
+        if order is not None:
+            order.state = next_state(order.state, _CAUSES[receipt.status])
+            order.is_in_force = order.is_in_force or receipt.status is ReceiptStatus.APPLIED
+            if order.state in FINAL_STATES:
+                order.is_in_force = False
+        return [Record(at=now, entry=receipt)]
+
+    def _handle_operator(self, act: OperatorAct, now: datetime) -> list[Command]:
+        commands: list[Command] = [Record(at=now, entry=act)]
+        if act.verb is OperatorVerb.REVOKE:
+            order = self._orders.get(act.subject_id)
+            if order is None or order.state in FINAL_STATES:
+                raise RequestError(f"decision {act.subject_id}", "nothing of that id is in force")
+            order.state = next_state(order.state, Cause.DUE)
+            return [*commands, RevokeDecision(decision=order.decision)]
+        held = self._held.pop(act.subject_id, None)
+        if held is None or not held.can_approve or now - held.refused_at > APPROVAL_LASTS:
+            raise RequestError(f"proposal {act.subject_id}", "nothing of that id awaits approval")
+        judged = judge_proposal(
+            held.proposal,
+            held.incident,
+            view=self._view(),
+            ledger=self._ledger(),
+            settings=self._policy,
+            now=now,
+            approved_by=act.person,
+        )
+        return [*commands, *(self._hold(judged, held.incident) if isinstance(judged, Refusal) else self._order(judged))]
+
+    def _expire(self, at: datetime) -> list[Command]:
+        commands: list[Command] = []
+        for order in self._orders.values():
+            is_stuck = order.state is DecisionState.STUCK
+            is_due = order.state in _ENDING_BY_TIME and order.decision.expires_at <= at
+            if is_stuck or is_due:
+                order.state = next_state(order.state, Cause.DUE)
+                commands.append(RevokeDecision(decision=order.decision))
+        old = [key for key, order in self._orders.items() if self._is_forgotten(order, at)]
+        for key in old:
+            del self._orders[key]
+        return commands
+
+    def _is_forgotten(self, order: _Order, at: datetime) -> bool:
+        return order.state in FINAL_STATES and order.decision.decided_at < at - _REMEMBERED
+
+    def _ledger(self) -> Ledger:
+        kept = [order for order in self._orders.values() if order.state is not DecisionState.FAILED]
+        return Ledger(
+            decisions=tuple(order.decision for order in kept),
+            in_force=frozenset(order.decision.decision_id for order in kept if order.is_in_force),
+        )
+
+    def _view(self) -> NetworkView:
+        protected = self._host_roles.protected()
+        return NetworkView(
+            devices=tuple(self._devices),
+            protected_addresses=frozenset(protected.roles),
+            protected_macs=protected.macs,
+        )
+
+
+_CAUSES: Final = {
+    ReceiptStatus.APPLIED: Cause.APPLIED,
+    ReceiptStatus.DRY_RUN: Cause.APPLIED,
+    ReceiptStatus.REVOKED: Cause.REVOKED,
+    ReceiptStatus.FAILED: Cause.REJECTED,
+}
+
+_ENDING_BY_TIME: Final = frozenset({DecisionState.APPROVED, DecisionState.ACTIVE})

@@ -1,0 +1,319 @@
+"""The only door to the network: judges what was proposed, and alone constructs a ``Decision``.
+
+In: a ``Proposal``, its ``Incident``, what is known of the network, what was decided before, the settings.
+Out: a ``Decision``, which always ends, or a ``Refusal`` with every reason.
+Must never: touch a protected or allow-listed host, restrict a victim, trust an unproven address, decide without end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeAlias
+
+from thingwarden.domain.device import Device
+from thingwarden.domain.flow import IpAddress
+from thingwarden.domain.incident import Incident, Role
+from thingwarden.domain.response import TARGET_FIELDS, Act, Decision, Proposal, Refusal, Target
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.domain.word import UNATTRIBUTED
+
+IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+MAX_TARGETED_RATE: Final = 1_000_000
+_MINUTE: Final = timedelta(minutes=1)
+_HOUR: Final = timedelta(hours=1)
+_PORTED: Final = ("tcp", "udp")
+_PROTOCOLS: Final = (*_PORTED, "icmp", "icmp6")
+_LOCAL_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PolicySettings:
+    """What the operator allows.
+
+    Attributes:
+        is_monitor_only: nothing is ordered but notifications; the rest is refused with that reason.
+        monitored_devices: addresses or MACs of devices for which the same holds.
+        protected_addresses, protected_macs: hosts that are never a target, besides those learned from traffic.
+        allowed_networks, allowed_macs: devices and destinations that no act may touch; still reported.
+        critical_devices: addresses or MACs of locks, alarms and the like: nothing beyond a rate limit without approval.
+        automatic_up_to: the most drastic act that needs no approval.
+        max_ttl_s: above 0; longer wishes are shortened.
+        max_devices: devices under automatic restriction at once.
+        max_devices_ratio: the same as a share of the network's devices; at least one is always allowed.
+        max_blocked_peers: destinations blocked for everybody at once.
+        max_decisions_per_minute: automatic restrictions in any 60 seconds.
+        max_changes_per_device_hour: automatic restrictions of one device in any hour.
+    """
+
+    is_monitor_only: bool = False
+    monitored_devices: frozenset[str] = frozenset()
+    protected_addresses: frozenset[IpAddress] = frozenset()
+    protected_macs: frozenset[str] = frozenset()
+    allowed_networks: tuple[IpNetwork, ...] = ()
+    allowed_macs: frozenset[str] = frozenset()
+    critical_devices: frozenset[str] = frozenset()
+    automatic_up_to: Act = Act.QUARANTINE
+    max_ttl_s: float = 86_400.0
+    max_devices: int = 5
+    max_devices_ratio: float = 0.5
+    max_blocked_peers: int = 20
+    max_decisions_per_minute: int = 20
+    max_changes_per_device_hour: int = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkView:
+    """What policy knows of the network.
+
+    Attributes:
+        devices: the device table.
+        protected_addresses, protected_macs: learned from traffic: gateway, DNS, DHCP and NTP servers.
+    """
+
+    devices: tuple[Device, ...] = ()
+    protected_addresses: frozenset[IpAddress] = frozenset()
+    protected_macs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ledger:
+    """What was decided before.
+
+    Attributes:
+        decisions: those not yet ended, and those of the last hour.
+        in_force: ids of those that an enforcer has really applied; a dry run applies nothing.
+    """
+
+    decisions: tuple[Decision, ...] = ()
+    in_force: frozenset[str] = field(default_factory=frozenset)
+
+    def restrictions(self) -> Iterator[Decision]:
+        """What policy ordered alone and what restricts anybody."""
+        return (item for item in self.decisions if item.act is not Act.NOTIFY and item.approved_by is None)
+
+
+def judge_proposal(
+    proposal: Proposal,
+    incident: Incident,
+    *,
+    view: NetworkView,
+    ledger: Ledger,
+    settings: PolicySettings,
+    now: datetime,
+    approved_by: str | None = None,
+) -> Decision | Refusal:
+    """Order what was proposed, or say why not.
+
+    Args:
+        proposal: from the playbook, a model or an operator; trusted in nothing.
+        incident: the one that it answers.
+        view, ledger, settings: what is known, was decided, is allowed.
+        now: aware UTC.
+        approved_by: the person who approved it; lifts the limits that a person may lift, and no other.
+    """
+    forbidden = tuple(_shape_reasons(proposal, incident))
+    if not forbidden and proposal.act is not Act.NOTIFY:
+        forbidden = tuple(_forbidden_reasons(proposal, incident, view, settings))
+    limited: tuple[str, ...] = ()
+    if not forbidden and proposal.act is not Act.NOTIFY and approved_by is None:
+        limited = tuple(_limit_reasons(proposal, incident, view, ledger, settings, now))
+    if forbidden or limited:
+        return Refusal(proposal=proposal, reasons=forbidden + limited, at=now, can_approve=not forbidden)
+    return _decide(proposal, settings, now, approved_by)
+
+
+def proposal_id(proposal: Proposal) -> str:
+    """12 hexadecimal digits, the same for the same act on the same target for the same incident."""
+    return _digest(f"{proposal.incident_id}|{proposal.act.value}|{proposal.target!r}")
+
+
+def is_decided(proposal: Proposal, ledger: Ledger, now: datetime) -> bool:
+    """Whether the same act on the same target is already ordered and has not ended."""
+    wanted = proposal.act, proposal.target
+    return any((item.act, item.target) == wanted and item.expires_at > now for item in ledger.decisions)
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def _decide(proposal: Proposal, settings: PolicySettings, now: datetime, approved_by: str | None) -> Decision:
+    return Decision(
+        decision_id=_digest(f"{proposal_id(proposal)}|{now.isoformat()}"),
+        incident_id=proposal.incident_id,
+        act=proposal.act,
+        target=proposal.target,
+        reason=proposal.reason,
+        proposer=proposal.proposer,
+        decided_at=now,
+        expires_at=now + timedelta(seconds=min(proposal.ttl_s, settings.max_ttl_s)),
+        approved_by=approved_by,
+    )
+
+
+def _shape_reasons(proposal: Proposal, incident: Incident) -> Iterator[str]:
+    """What makes the proposal no valid plan at all."""
+    target = proposal.target
+    if proposal.incident_id != incident.incident_id:
+        yield "the proposal answers another incident"
+    for name in TARGET_FIELDS[proposal.act]:
+        if getattr(target, name) is None:
+            yield f"{proposal.act.value} needs a {name}"
+    if not math.isfinite(proposal.ttl_s) or proposal.ttl_s <= 0:
+        yield "the act has no end"
+    if target.proto is not None and target.proto not in _PROTOCOLS:
+        yield "the protocol is none that can be filtered"
+    if target.port is not None and (target.proto not in _PORTED or not 0 <= target.port <= 65_535):
+        yield "the port belongs to no protocol that has ports, or is out of range"
+    if target.packets_per_s is not None and not 0 < target.packets_per_s <= MAX_TARGETED_RATE:
+        yield "the rate is out of range"
+    if target.device is not None and target.device != incident.device:
+        yield "the target is another device than the incident's"
+    if proposal.act is Act.BLOCK_PEER and target.device is not None:
+        yield "block_peer is for every device; use block_flow for one"
+
+
+def _forbidden_reasons(
+    proposal: Proposal, incident: Incident, view: NetworkView, settings: PolicySettings
+) -> Iterator[str]:
+    """What nobody may order."""
+    target = proposal.target
+    if incident.device.index == UNATTRIBUTED or (incident.device.mac is None and incident.device.address is None):
+        yield "the traffic belongs to no known device"
+    yield from _spared_reasons(target, view, settings)
+    yield from _role_reasons(proposal, incident)
+    yield from _evidence_reasons(proposal, incident, view)
+    if proposal.act in (Act.SINKHOLE, Act.MQTT_DENY):
+        yield f"{proposal.act.value} cannot be proven from flows; no evidence names a domain or an MQTT client"
+
+
+def _spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) -> Iterator[str]:
+    protected = {plain_address(item) for item in settings.protected_addresses | view.protected_addresses}
+    macs = {item.lower() for item in settings.protected_macs | view.protected_macs}
+    allowed_macs = {item.lower() for item in settings.allowed_macs}
+    for kind, address in (("device", target.device.address if target.device else None), ("peer", target.peer)):
+        if address is None:
+            continue
+        plain = plain_address(address)
+        if plain in protected:
+            yield f"the {kind} {plain} is protected"
+        if any(plain in network for network in settings.allowed_networks):
+            yield f"the {kind} {plain} is on the allow list"
+    mac = target.device.mac.lower() if target.device and target.device.mac else None
+    if mac in macs:
+        yield f"the device {mac} is protected"
+    if mac in allowed_macs:
+        yield f"the device {mac} is on the allow list"
+
+
+def _role_reasons(proposal: Proposal, incident: Incident) -> Iterator[str]:
+    """The target of an attack is restricted by naming the attacker only."""
+    if incident.role is Role.OFFENDER:
+        if proposal.target.is_inbound:
+            yield "an offender is restricted in what it sends, not in what it receives"
+        return
+    is_guard = proposal.act is Act.RATE_LIMIT and proposal.target.is_inbound and proposal.target.peer is not None
+    if proposal.act is not Act.BLOCK_PEER and not is_guard:
+        yield "the device is the target of the attack and must not be punished for it"
+
+
+def _evidence_reasons(proposal: Proposal, incident: Incident, view: NetworkView) -> Iterator[str]:
+    """Proof of origin, and nothing against an address that is not in the evidence."""
+    target, act = proposal.target, proposal.act
+    peer = None if target.peer is None else plain_address(target.peer)
+    named = [contact for contact in incident.contacts if plain_address(contact.peer) == peer]
+    if peer is not None and not named:
+        yield f"{peer} is not in the incident's evidence"
+    if peer is not None and (peer.is_multicast or peer.is_unspecified or peer.is_loopback or peer == _LOCAL_BROADCAST):
+        yield f"{peer} is no single host"
+    if act is Act.BLOCK_PEER:
+        if not any(contact.is_proven for contact in named):
+            yield f"no completed exchange proves that {peer} sent the traffic; its address may be spoofed"
+        own = {plain_address(device.address) for device in view.devices if device.address is not None}
+        if peer in own:
+            yield f"{peer} is a device of this network; its own incident decides about it"
+    elif incident.role is Role.OFFENDER and incident.device.mac is None and not incident.has_proven_origin:
+        yield "neither a MAC nor a completed exchange proves that the device sent the traffic"
+
+
+def _limit_reasons(
+    proposal: Proposal,
+    incident: Incident,
+    view: NetworkView,
+    ledger: Ledger,
+    settings: PolicySettings,
+    now: datetime,
+) -> Iterator[str]:
+    """What only a person may order."""
+    device = incident.device
+    if settings.is_monitor_only:
+        yield "monitor mode: nothing is ordered"
+    elif _is_named(device, settings.monitored_devices):
+        yield f"{device.name} is in monitor mode"
+    if proposal.act.severity > settings.automatic_up_to.severity:
+        yield f"{proposal.act.value} needs approval"
+    if _is_named(device, settings.critical_devices) and proposal.act.severity > Act.RATE_LIMIT.severity:
+        yield f"{device.name} is safety-critical: more than a rate limit needs approval"
+    if incident.attack_class is AttackClass.UNKNOWN:
+        yield "the detector cannot say what this is"
+    yield from _own_effect_reasons(proposal, device, ledger, now)
+    yield from _blast_reasons(proposal, device, view, ledger, settings, now)
+
+
+def _own_effect_reasons(proposal: Proposal, device: Device, ledger: Ledger, now: datetime) -> Iterator[str]:
+    """A device that an act of ours hampers retries, and retries look like an attack."""
+    hampering = [
+        item
+        for item in ledger.decisions
+        if item.decision_id in ledger.in_force and item.act is not Act.NOTIFY and item.expires_at > now
+        if item.target.device == device
+    ]
+    if hampering and proposal.act.severity > max(item.act.severity for item in hampering):
+        yield "an act is already in force on this device, so its traffic now is no evidence for a harder one"
+
+
+def _blast_reasons(
+    proposal: Proposal,
+    device: Device,
+    view: NetworkView,
+    ledger: Ledger,
+    settings: PolicySettings,
+    now: datetime,
+) -> Iterator[str]:
+    restrictions = list(ledger.restrictions())
+    active = [item for item in restrictions if item.expires_at > now]
+    devices = {item.target.device for item in active if not item.target.is_inbound} - {None}
+    device_count = sum(1 for item in view.devices if item.index != UNATTRIBUTED)
+    limit = min(settings.max_devices, max(1, int(settings.max_devices_ratio * device_count)))
+    if proposal.target.device is not None and not proposal.target.is_inbound and len(devices | {device}) > limit:
+        yield f"{limit} devices are already restricted"
+    blocked = {item.target.peer for item in active if item.act is Act.BLOCK_PEER}
+    if proposal.act is Act.BLOCK_PEER and len(blocked | {proposal.target.peer}) > settings.max_blocked_peers:
+        yield f"{settings.max_blocked_peers} peers are already blocked"
+    if _count_since(restrictions, now - _MINUTE) >= settings.max_decisions_per_minute:
+        yield f"{settings.max_decisions_per_minute} decisions were made within a minute"
+    own = [item for item in restrictions if item.target.device == device]
+    if _count_since(own, now - _HOUR) >= settings.max_changes_per_device_hour:
+        yield f"{device.name} was restricted {settings.max_changes_per_device_hour} times within an hour"
+
+
+def _count_since(decisions: list[Decision], since: datetime) -> int:
+    return sum(1 for item in decisions if item.decided_at > since)
+
+
+def _is_named(device: Device, names: frozenset[str]) -> bool:
+    lowered = {name.lower() for name in names}
+    return bool({str(device.address).lower(), (device.mac or "-").lower()} & lowered)
+
+
+def plain_address(address: IpAddress) -> IpAddress:
+    """The address without its spelling: mapped IPv4 as IPv4, no zone."""
+    if isinstance(address, ipaddress.IPv6Address):
+        return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
+    return address

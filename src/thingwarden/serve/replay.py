@@ -1,0 +1,404 @@
+"""Replay of recorded traffic: reads it, judges it, says what would be done, keeps the journal.
+
+In: a ``FlowSource``, an encoder, a ``Scorer``, an ``Enforcer``, a journal, given as arguments.
+Out: ``ReplayResult``; every judged flow as JSON lines, if wanted.
+Must never: choose an implementation itself, or print.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Final, Protocol, TextIO
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.detection import FlowVerdicts
+from thingwarden.domain.device import Device
+from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
+from thingwarden.domain.ports import Enforcer, FlowSource, Scorer
+from thingwarden.domain.response import Decision, Receipt, Refusal
+from thingwarden.domain.taxonomy import CLASSES
+from thingwarden.domain.word import ROLES, UNATTRIBUTED, WordBatch
+from thingwarden.pipeline import ApplyDecision, Command, Event, Pipeline, Record, RevokeDecision, ScoredBatch, Tick
+from thingwarden.respond.playbook import Playbook
+from thingwarden.respond.policy import PolicySettings, proposal_id
+from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles, IpNetwork
+from thingwarden.serve.store import Journal, JournalEntry
+from thingwarden.serve.wire import plain_from_value
+
+CHUNK_WORDS: Final = 8192
+_FLOWS_PER_WRITE: Final = 4096
+_LAST_SECOND_S: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+class Encoder(Protocol):
+    """What turns flows into words, and knows whose they are."""
+
+    @property
+    def devices(self) -> Sequence[Device]:
+        """The device table; grows while encoding."""
+
+    def encode(self, flows: FlowBatch, chunk_words: int = CHUNK_WORDS) -> Iterator[WordBatch]:
+        """Yield the words of the flows in the order in which they became knowable."""
+
+
+Progress = Callable[[str, int, int | None], None]
+"""Called with the step (``read`` or ``judge``), how many flows are done, and of how many; None while unknown."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayPlan:
+    """How to replay.
+
+    Attributes:
+        calibration: of the model that scores.
+        playbook: which act answers which attack.
+        policy: what the operator allows.
+        correlation: how incidents begin and end.
+        local_networks: where the network's own hosts live; only they become protected by serving one device.
+        chunk_words: words scored at a time; changes nothing but memory and speed.
+    """
+
+    calibration: Calibration
+    playbook: Playbook
+    policy: PolicySettings = field(default_factory=PolicySettings)
+    correlation: CorrelationSettings = field(default_factory=CorrelationSettings)
+    local_networks: tuple[IpNetwork, ...] = LOCAL_NETWORKS
+    chunk_words: int = CHUNK_WORDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceSummary:
+    """What was seen of one device.
+
+    Attributes:
+        device: who.
+        role: why it is protected, such as ``gateway`` or ``DNS server``; None where it is not.
+        flow_count: flows that it began or answered.
+        malicious_flow_count: those judged malicious whose most suspicious word was this device's.
+        incident_ids: its incidents, by time of opening.
+    """
+
+    device: Device
+    role: str | None
+    flow_count: int
+    malicious_flow_count: int
+    incident_ids: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What people see."""
+        return self.device.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplayResult:
+    """What a replay found and would do.
+
+    Attributes:
+        devices: every device that said anything.
+        incidents: by time of opening.
+        decisions, refusals, receipts: in order.
+        flow_count, word_count, malicious_flow_count: what was judged.
+        first_seen_at, last_seen_at: aware UTC, of the flows; None where there is no flow or the source has no time.
+        flows: what was read.
+        verdicts: one per flow.
+        read_s, judge_s: seconds spent reading, and from flows to orders.
+    """
+
+    devices: tuple[DeviceSummary, ...]
+    incidents: tuple[Incident, ...]
+    decisions: tuple[Decision, ...]
+    refusals: tuple[Refusal, ...]
+    receipts: tuple[Receipt, ...]
+    flow_count: int
+    word_count: int
+    malicious_flow_count: int
+    first_seen_at: datetime | None
+    last_seen_at: datetime | None
+    flows: FlowBatch
+    verdicts: FlowVerdicts
+    read_s: float
+    judge_s: float
+
+    def decisions_for(self, incident_id: str) -> list[Decision]:
+        """Decisions that answer one incident, in order."""
+        return [decision for decision in self.decisions if decision.incident_id == incident_id]
+
+    def refusals_for(self, incident_id: str) -> list[Refusal]:
+        """Refusals that answer one incident, in order."""
+        return [refusal for refusal in self.refusals if refusal.proposal.incident_id == incident_id]
+
+
+class Replay:
+    """One replay; ``run`` it once.
+
+    Args:
+        source: where the flows come from.
+        encoder: fresh; turns flows into words.
+        scorer: fresh or reset; scores words.
+        enforcer: what becomes of decisions; the dry run for recorded traffic.
+        plan: how.
+        journal: where it is written down; None for nowhere.
+        progress: told how far it is.
+    """
+
+    def __init__(
+        self,
+        source: FlowSource,
+        encoder: Encoder,
+        scorer: Scorer,
+        enforcer: Enforcer,
+        plan: ReplayPlan,
+        *,
+        journal: Journal | None = None,
+        progress: Progress | None = None,
+    ) -> None:
+        self._source, self._encoder, self._scorer, self._enforcer = source, encoder, scorer, enforcer
+        self._plan, self._journal = plan, journal
+        self._progress: Progress = progress or (lambda step, done, total: None)
+        self._records: list[Record] = []
+        self._incident_of: dict[str, str] = {}
+
+    def run(self) -> ReplayResult:
+        """Read, judge, decide.
+
+        Raises:
+            InputError: the source is not what it claims to be.
+            ArtifactError: the model's scores are not numbers.
+            ConfigError: the journal cannot be written.
+        """
+        started = perf_counter()
+        flows = self._read()
+        read_s = perf_counter() - started
+        pipeline = Pipeline(
+            calibration=self._plan.calibration,
+            flows=flows,
+            devices=self._encoder.devices,
+            playbook=self._plan.playbook,
+            policy=self._plan.policy,
+            correlation=self._plan.correlation,
+            host_roles=HostRoles(self._plan.local_networks),
+        )
+        words_by_device = self._judge(pipeline, flows)
+        result = self._result(pipeline, flows, words_by_device, read_s, perf_counter() - started - read_s)
+        if self._journal is not None:
+            self._journal.append(self._entries(result))
+        return result
+
+    def _read(self) -> FlowBatch:
+        batches, count = [], 0
+        for batch in self._source.batches():
+            batches.append(batch)
+            count += len(batch)
+            self._progress("read", count, None)
+        return FlowBatch.concatenate(batches)
+
+    def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> npt.NDArray[np.int64]:
+        """Feed the kernel; closing words by device, int64 (devices,)."""
+        words_by_device = np.zeros(1, dtype=np.int64)
+        done = 0
+        for words in self._encoder.encode(flows, self._plan.chunk_words):
+            if not len(words):
+                continue
+            now = _instant(float(words.known_at_s[-1]))
+            self._handle(pipeline, ScoredBatch(words=words, scores=self._scorer.score(words)), now)
+            self._handle(pipeline, Tick(), now)
+            closes = np.bincount(words.device[words.is_close], minlength=len(words_by_device))
+            closes[: len(words_by_device)] += words_by_device
+            words_by_device = closes
+            done = min(len(flows), done + int(words.is_close.sum()))
+            self._progress("judge", done, len(flows))
+        self._progress("judge", len(flows), len(flows))
+        return words_by_device
+
+    def _handle(self, pipeline: Pipeline, event: Event, now: datetime) -> None:
+        pending: list[Command] = pipeline.handle(event, now)
+        while pending:
+            command = pending.pop(0)
+            if isinstance(command, Record):
+                self._records.append(command)
+            elif isinstance(command, ApplyDecision):
+                self._incident_of[command.decision.decision_id] = command.decision.incident_id
+                receipt = self._enforcer.apply(command.decision, command.decision.decided_at)
+                pending += pipeline.handle(receipt, command.decision.decided_at)
+            elif isinstance(command, RevokeDecision):
+                receipt = self._enforcer.revoke(command.decision, command.decision.expires_at)
+                pending += pipeline.handle(receipt, command.decision.expires_at)
+
+    def _result(
+        self,
+        pipeline: Pipeline,
+        flows: FlowBatch,
+        closes_by_device: npt.NDArray[np.int64],
+        read_s: float,
+        judge_s: float,
+    ) -> ReplayResult:
+        verdicts, incidents = pipeline.verdicts(), pipeline.incidents()
+        entries = [record.entry for record in self._records]
+        is_dated = flows.is_timed and len(flows) > 0
+        return ReplayResult(
+            devices=self._summaries(pipeline, verdicts, incidents, closes_by_device),
+            incidents=tuple(incidents),
+            decisions=tuple(entry for entry in entries if isinstance(entry, Decision)),
+            refusals=tuple(entry for entry in entries if isinstance(entry, Refusal)),
+            receipts=tuple(entry for entry in entries if isinstance(entry, Receipt)),
+            flow_count=len(flows),
+            word_count=2 * int(closes_by_device.sum()),
+            malicious_flow_count=int(verdicts.is_malicious.sum()),
+            first_seen_at=_instant(float(flows.started_at_s.min())) if is_dated else None,
+            last_seen_at=_instant(float(flows.ended_at_s.max())) if is_dated else None,
+            flows=flows,
+            verdicts=verdicts,
+            read_s=read_s,
+            judge_s=judge_s,
+        )
+
+    def _summaries(
+        self,
+        pipeline: Pipeline,
+        verdicts: FlowVerdicts,
+        incidents: list[Incident],
+        closes_by_device: npt.NDArray[np.int64],
+    ) -> tuple[DeviceSummary, ...]:
+        accused = verdicts.device[verdicts.is_malicious & (verdicts.device > UNATTRIBUTED)]
+        malicious = np.bincount(accused, minlength=len(closes_by_device))
+        protected = pipeline.protected()
+        return tuple(
+            DeviceSummary(
+                device=device,
+                role=protected.roles.get(device.address) if device.address else None,
+                flow_count=int(closes_by_device[device.index]),
+                malicious_flow_count=int(malicious[device.index]),
+                incident_ids=tuple(item.incident_id for item in incidents if item.device.index == device.index),
+            )
+            for device in self._encoder.devices
+            if device.index < len(closes_by_device) and closes_by_device[device.index]
+        )
+
+    def _entries(self, result: ReplayResult) -> Iterator[JournalEntry]:
+        at = plain_from_value(datetime.now(UTC))
+        run = {
+            "flow_count": result.flow_count,
+            "malicious_flow_count": result.malicious_flow_count,
+            "first_seen_at": plain_from_value(result.first_seen_at),
+            "last_seen_at": plain_from_value(result.last_seen_at),
+            "enforcer": self._enforcer.name,
+        }
+        yield JournalEntry(at=at, kind="run", subject=at, incident="", body=run)
+        for summary in result.devices:
+            body = {"name": summary.name, **plain_from_value(summary)}
+            yield JournalEntry(at=at, kind="device", subject=summary.name, incident="", body=body)
+        for record in self._records:
+            yield self._entry(record)
+        for incident in result.incidents:
+            last = IncidentChange(kind=ChangeKind.GREW, at=incident.last_seen_at, incident=incident)
+            yield self._entry(Record(at=incident.last_seen_at, entry=last))
+
+    def _entry(self, record: Record) -> JournalEntry:
+        entry, at = record.entry, plain_from_value(record.at)
+        body = plain_from_value(entry)
+        if isinstance(entry, IncidentChange):
+            name = entry.incident.incident_id
+            return JournalEntry(at=at, kind="incident", subject=name, incident=name, body=body["incident"])
+        if isinstance(entry, Decision):
+            return JournalEntry(
+                at=at, kind="decision", subject=entry.decision_id, incident=entry.incident_id, body=body
+            )
+        if isinstance(entry, Refusal):
+            subject = proposal_id(entry.proposal)
+            body = {"proposal_id": subject, **body}
+            return JournalEntry(at=at, kind="refusal", subject=subject, incident=entry.proposal.incident_id, body=body)
+        if isinstance(entry, Receipt):
+            incident = self._incident_of.get(entry.decision_id, "")
+            return JournalEntry(at=at, kind="receipt", subject=entry.decision_id, incident=incident, body=body)
+        return JournalEntry(at=at, kind="operator", subject=entry.subject_id, incident="", body=body)
+
+
+def write_flows(result: ReplayResult, stream: TextIO) -> int:
+    """Write every judged flow as one JSON object per line, in the source's order; returns how many.
+
+    Keys: ``flow`` (row), ``uid``, ``started_at_s`` (Unix seconds), ``duration_s``, ``proto`` (IANA number), ``orig``,
+    ``orig_port``, ``resp``, ``resp_port``, ``service``, ``conn_state``, ``orig_bytes``, ``resp_bytes``, ``device``
+    (name, null where unattributed), ``role``, ``is_malicious``, ``malicious_probability``, ``attack_class``,
+    ``surprise_nats``. Null where unknown.
+
+    Raises:
+        ConfigError: the stream cannot be written.
+    """
+    names = {summary.device.index: summary.device.name for summary in result.devices}
+    names.pop(UNATTRIBUTED, None)
+    try:
+        for start in range(0, result.flow_count, _FLOWS_PER_WRITE):
+            stop = min(start + _FLOWS_PER_WRITE, result.flow_count)
+            stream.writelines(json.dumps(row) + "\n" for row in _flow_rows(result, names, start, stop))
+    except OSError as error:
+        raise ConfigError("flows", error.strerror or str(error), "check the path and the disk") from error
+    return result.flow_count
+
+
+def write_flows_to(result: ReplayResult, path: Path) -> int:
+    """``write_flows`` to a file, replacing it; returns how many.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    try:
+        with path.open("w", encoding="ascii") as stream:
+            return write_flows(result, stream)
+    except OSError as error:
+        raise ConfigError(f"flows {path}", error.strerror or str(error), "check the path and the disk") from error
+
+
+def _flow_rows(result: ReplayResult, names: dict[int, str], start: int, stop: int) -> Iterator[dict[str, Any]]:
+    flows, verdicts = result.flows, result.verdicts
+    for row in range(start, stop):
+        orig, resp = flows.orig_address[row], flows.resp_address[row]
+        yield {
+            "flow": row,
+            "uid": _text(flows.uid[row]),
+            "started_at_s": round(float(flows.started_at_s[row]), 6) if flows.is_timed else None,
+            "duration_s": _number(float(flows.duration_s[row])),
+            "proto": int(flows.proto[row]),
+            "orig": str(address_from_words(int(orig[0]), int(orig[1]))),
+            "orig_port": int(flows.orig_port[row]),
+            "resp": str(address_from_words(int(resp[0]), int(resp[1]))),
+            "resp_port": int(flows.resp_port[row]),
+            "service": _text(flows.service[row]),
+            "conn_state": CONN_STATES[flows.conn_state[row]] if flows.conn_state[row] else None,
+            "orig_bytes": _count(int(flows.orig_bytes[row])),
+            "resp_bytes": _count(int(flows.resp_bytes[row])),
+            "device": names.get(int(verdicts.device[row])),
+            "role": ROLES[verdicts.role[row]],
+            "is_malicious": bool(verdicts.is_malicious[row]),
+            "malicious_probability": _number(float(verdicts.malicious_probability[row])),
+            "attack_class": CLASSES[verdicts.attack_class[row]].value,
+            "surprise_nats": _number(float(verdicts.surprise_nats[row])),
+        }
+
+
+def _text(value: bytes) -> str | None:
+    return value.decode("ascii", "backslashreplace") or None
+
+
+def _number(value: float) -> float | None:
+    return round(value, 6) if math.isfinite(value) else None
+
+
+def _count(value: int) -> int | None:
+    return value if value >= 0 else None
+
+
+def _instant(unix_s: float) -> datetime:
+    return datetime.fromtimestamp(min(max(unix_s, 0.0), _LAST_SECOND_S), UTC)
