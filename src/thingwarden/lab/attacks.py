@@ -146,7 +146,8 @@ def call_home(target: str, port: int, rng: random.Random, *, lasts_s: float) -> 
                     client.recv(1024)
                     time.sleep(rng.uniform(3.5, 5.0))
                     client.sendall(b"PING :k\r\n")
-                client.recv(1024)
+                client.shutdown(socket.SHUT_WR)
+                wire.read_all(client)
         except OSError:
             pass  # the bot just tries again
         time.sleep(rng.uniform(3.0, 6.0))

@@ -7,6 +7,7 @@ Must never: touch an interface of the root namespace, or accept an address outsi
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import ipaddress
 import os
 import re
@@ -18,7 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final, Self
+from typing import Final, Self
 
 from thingwarden.domain.errors import ConfigError, RequestError
 
@@ -115,18 +116,16 @@ def require_tools() -> None:
     """Check that the lab can run here.
 
     Raises:
-        ConfigError: not root, or programs are missing; the hint says what to install.
+        ConfigError: not root, or programs or paho-mqtt are missing; the hint says what to install.
     """
     missing = sorted(program for program in TOOLS if shutil.which(program, path=_search_path()) is None)
     if missing:
         packages = " ".join(sorted({TOOLS[program] for program in missing}))
         raise ConfigError("lab", f"missing programs: {', '.join(missing)}", f"apt-get install {packages}")
+    if importlib.util.find_spec("paho") is None:
+        raise ConfigError("lab", "the MQTT client paho-mqtt is not installed", "pip install 'thingwarden[lab]'")
     if os.geteuid() != 0:
-        raise ConfigError(
-            "lab",
-            "network namespaces need root",
-            "Run it as root, or in a user namespace of your own as docs/lab.md shows.",
-        )
+        raise ConfigError("lab", "network namespaces need root", "Run it as root; docs/lab.md says what it does.")
 
 
 def clean() -> list[str]:
@@ -197,20 +196,21 @@ class Lab:
         for name in (self.GATEWAY, self.INTERNET, *(host.name for host in self._hosts)):
             _remove_namespace(self.namespace(name))
 
-    def spawn(self, name: str, argv: Sequence[str], *, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
-        """Start a program in the namespace of host ``name``; it dies with the lab.
+    def spawn(self, name: str, argv: Sequence[str], *, log: Path | None = None) -> subprocess.Popen[bytes]:
+        """Start a program in the namespace of host ``name``, what it says appended to ``log``; it dies with the lab.
 
         Raises:
             RequestError: an argument is an address outside the lab.
         """
         require_arguments_inside(argv)
-        process = subprocess.Popen(  # noqa: S603  an argument list, guarded above
-            ["ip", "netns", "exec", self.namespace(name), *argv],  # noqa: S607
-            stdin=subprocess.DEVNULL,
-            stdout=log or subprocess.DEVNULL,
-            stderr=log or subprocess.DEVNULL,
-            start_new_session=True,
-        )
+        with (log or Path(os.devnull)).open("ab") as sink:
+            process = subprocess.Popen(  # noqa: S603  an argument list, guarded above
+                ["ip", "netns", "exec", self.namespace(name), *argv],  # noqa: S607
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
         self._processes.append(process)
         return process
 

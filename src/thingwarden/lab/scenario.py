@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import thingwarden
 from thingwarden.domain.errors import ConfigError
@@ -136,7 +136,7 @@ class _Run:
 
     def dropped_packets(self) -> int:
         """How many packets the capture missed, as tcpdump says at its end; -1 where it did not say."""
-        said = (self.scratch / "tcpdump.log").read_text(encoding="utf-8", errors="replace")
+        said = self._log("tcpdump").read_text(encoding="utf-8", errors="replace")
         match = re.search(r"(\d+) packets? dropped by kernel", said)
         return int(match[1]) if match else -1
 
@@ -150,8 +150,8 @@ class _Run:
             self._note_ended_attacks()
             time.sleep(_POLL_S)
 
-    def _log(self, name: str) -> IO[bytes]:
-        return (self.scratch / f"{name}.log").open("ab")
+    def _log(self, name: str) -> Path:
+        return self.scratch / f"{name}.log"
 
     def _start_servers(self) -> None:
         self._start_program("internet", "internet", {"key": str(self.scratch / "key.pem")})
@@ -183,7 +183,7 @@ class _Run:
             "-w", str(self.capture),
         ]  # fmt: skip
         process = self._lab.spawn("gateway", argv, log=self._log("tcpdump"))
-        log = self.scratch / "tcpdump.log"
+        log = self._log("tcpdump")
         deadline_s = time.monotonic() + _CAPTURE_START_S
         while b"listening on" not in log.read_bytes():
             if time.monotonic() > deadline_s or process.poll() is not None:
@@ -240,6 +240,13 @@ class _Run:
             if process.poll() is not None:
                 self.measured[name] = (started_at_s, time.time())
                 del self._attacks[name]
+                self._require_success(name, process)
+
+    def _require_success(self, name: str, process: subprocess.Popen[bytes]) -> None:
+        # Negative is our own signal; a truth about an attack that never ran would be a lie.
+        if process.returncode > 0:
+            said = self._log(name).read_text(encoding="utf-8", errors="replace").strip().splitlines()
+            raise ConfigError(f"lab attack {name}", said[-1] if said else f"exit status {process.returncode}")
 
     def _finish_attacks(self) -> None:
         for name, (process, started_at_s, _) in self._attacks.items():

@@ -48,8 +48,9 @@ def serve_tcp(port: int, answer: Callable[[socket.socket], None], *, context: ss
                 self.request.settimeout(_IDLE_S)
                 client = context.wrap_socket(self.request, server_side=True) if context else self.request
                 answer(client)
-                if context:
-                    client.close()
+                if isinstance(client, ssl.SSLSocket):
+                    # Without a goodbye from both sides the kernel ends every session by a reset.
+                    client.unwrap().close()
             except OSError:
                 return  # a peer that leaves early is daily life
 

@@ -127,7 +127,9 @@ def https(address: str, host: str, path: str, authority: Path, *, body: bytes | 
     """One HTTP/1.1 request over TLS, the server checked against ``authority`` (PEM)."""
     context = ssl.create_default_context(cafile=str(authority))
     with connect(address, 443) as plain, context.wrap_socket(plain, server_hostname=host) as client:
-        return _http_over(client, host, path, body)
+        answer = _http_over(client, host, path, body)
+        client.unwrap()
+        return answer
 
 
 def _http_over(client: socket.socket, host: str, path: str, body: bytes | None) -> bytes:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -94,6 +96,25 @@ class TestAsRoot:
             raise KeyError("something broke")
         assert process.poll() is not None
         assert not (network._NAMESPACES / lab.namespace("camera")).exists()
+
+    def test_clean_removes_what_a_killed_lab_left(self) -> None:
+        program = (
+            "import ipaddress, sys, time\n"
+            "from thingwarden.lab.network import Host, Lab\n"
+            "host = Host(name='camera', address=ipaddress.IPv4Address('10.77.0.21'), mac='02:77:00:00:00:21')\n"
+            "with Lab([host], []) as lab:\n"
+            "    print(lab.spawn('camera', ['sleep', '300']).pid, flush=True)\n"
+            "    time.sleep(60)\n"
+        )
+        killed = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+        assert killed.stdout is not None
+        sleeper = Path("/proc") / killed.stdout.readline().strip()
+        killed.kill()
+        killed.communicate()
+        assert sleeper.exists()
+        assert f"tw-{killed.pid:x}-camera" in clean()
+        assert not list(network._NAMESPACES.glob(f"tw-{killed.pid:x}-*"))
+        assert not (sleeper / "exe").exists()
 
     def test_clean_spares_labs_that_live(self) -> None:
         with Lab([CAMERA], [SERVER]) as lab:
