@@ -18,12 +18,11 @@ from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
-from thingwarden.encode.address import is_private, is_unicast
 
 SECONDS_PER_DAY: Final = 86_400.0
 
-LONGEST_GAP_S: Final = 2 * 3600.0
-"""A device silent for longer was not being recorded: day files of one device lie weeks apart."""
+LONGEST_GAP_S: Final = 12 * 3600.0
+"""A capture silent for longer was not recording: day files of one device may lie weeks apart."""
 
 BOOTSTRAP_DRAWS: Final = 2_000
 
@@ -54,7 +53,7 @@ def evaluate_flows(
         "patterns": round(float(weight.sum())),
         "by_row": summarise(flows, verdicts, (weight > 0).astype(np.float64)),
         "by_pattern": summarise(flows, verdicts, weight),
-        "incidents": count_incidents(flows, incidents),
+        "incidents": count_incidents(flows, incidents, capture),
     }
 
 
@@ -106,7 +105,7 @@ def macro_f1(per_class: dict[str, dict[str, float]], without: Sequence[str] = ()
     return float(np.mean(scores)) if scores else None
 
 
-def count_incidents(flows: FlowBatch, incidents: Sequence[Incident]) -> dict[str, Any]:
+def count_incidents(flows: FlowBatch, incidents: Sequence[Incident], capture: Codes | None = None) -> dict[str, Any]:
     """True and false incidents, and false ones per day that a device was watched.
 
     An incident whose loudest flows are mostly malicious is true; one whose loudest flows are only such as carry no
@@ -114,7 +113,7 @@ def count_incidents(flows: FlowBatch, incidents: Sequence[Incident]) -> dict[str
     """
     verdicts = [judge_incident(flows, incident) for incident in incidents]
     false = sum(verdict is False for verdict in verdicts)
-    days = device_days(flows)
+    days = device_days(flows, capture)
     return {
         "true": sum(verdict is True for verdict in verdicts),
         "false": false,
@@ -143,20 +142,22 @@ def has_right_role(flows: FlowBatch, incident: Incident) -> bool:
     return bool((began if incident.role is Role.OFFENDER else ~began).mean() >= 0.5)
 
 
-def device_days(flows: FlowBatch) -> float:
-    """Days for which devices were watched, summed over devices.
+def device_days(flows: FlowBatch, capture: Codes | None = None) -> float:
+    """Days for which the captures recorded, each counted as one watched device; untimed flows give 0.
 
-    A device is a private address, or MAC without one, that begins flows; its time is the sum of the gaps between its
-    flows, those above ``LONGEST_GAP_S`` left out. Untimed flows give 0.
+    A capture of a whole network watches more devices than one, so the rates that divide by this are upper bounds;
+    which of a network's hosts count as devices would otherwise be the evaluator's choice.
+
+    Args:
+        flows: any order.
+        capture: int64 (n,), which capture each flow is of; None where all are of one.
     """
     if not flows.is_timed or len(flows) == 0:
         return 0.0
-    is_device = is_private(flows.orig_address) & is_unicast(flows.orig_address) | (flows.orig_is_local == 1)
-    keys = np.where(flows.orig_mac != 0, flows.orig_mac, flows.orig_address[:, 1])[is_device]
-    started_at_s = flows.started_at_s[is_device]
-    order = np.lexsort((started_at_s, keys))
-    gaps_s = np.diff(started_at_s[order])
-    counts = (np.diff(keys[order]) == 0) & (gaps_s <= LONGEST_GAP_S)
+    of = capture if capture is not None else np.zeros(len(flows), dtype=np.int64)
+    order = np.lexsort((flows.started_at_s, of))
+    gaps_s = np.diff(flows.started_at_s[order])
+    counts = (np.diff(of[order]) == 0) & (gaps_s <= LONGEST_GAP_S)
     return float(gaps_s[counts].sum()) / SECONDS_PER_DAY
 
 

@@ -146,9 +146,9 @@ def merge_equal(examples: Examples) -> Examples:
 
 def row_keys(columns: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     """A 64-bit key per row, equal for equal rows, uint64 (n,); chance collisions are below one in 10^9 here."""
-    multipliers = np.random.default_rng(7).integers(1, 2**63, size=columns.shape[1], dtype=np.uint64) | np.uint64(1)
+    multipliers = np.random.default_rng(7).integers(1, 2**63, size=(columns.shape[1],), dtype=np.uint64) | np.uint64(1)
     key = np.full(len(columns), columns.shape[1], dtype=np.uint64)
-    for position, multiplier in enumerate(multipliers):
-        key = (key ^ columns[:, position].astype(np.uint64)) * multiplier
+    for position, multiplier in enumerate(multipliers.tolist()):
+        key = (key ^ columns[:, position].astype(np.uint64)) * np.uint64(multiplier)
         key ^= key >> np.uint64(29)
     return key

@@ -228,18 +228,23 @@ def plan_ton(ton: FlowBatch, count: int) -> str:
     """Balance TON_IoT's host pairs and normal sources over ``count`` folds; the text of the plan's hash file.
 
     Pairs are placed largest first, each where it adds least to the squared share of its classes, so that every
-    class with at least ``count`` pairs is in train and test of each fold. Ties go by ``TON_PLAN_SEED``.
+    class with at least ``count`` pairs is in train and test of each fold. Sources likewise, but away from the folds
+    that hold out most of their own pairs: one model serves both protocols, and should lose a host's pairs to one
+    of them only. Ties go by ``TON_PLAN_SEED``.
+
+    Raises:
+        ConfigError: the rows have no labels.
     """
     if ton.labels is None:
         raise ConfigError("TON_IoT", "has no labels", "give the labelled train_test_network.csv")
     ton_class = ton.labels.ton_class.astype(np.int64)
     is_normal = ton_class == _NORMAL
+    pairs, sources = hash_pairs(ton), hash_sources(ton)
+    pair_folds = _balance(pairs, ton_class, count)
+    pair_fold = np.array([pair_folds[str(digest)] for digest in pairs], dtype=np.int64)
+    source_folds = _balance(sources[is_normal], ton_class[is_normal], count, pair_fold[is_normal])
     lines = ["# TON_IoT by fold: what, first 64 bits of its SHA-256, fold. Made by thingwarden.train.folds.plan_ton."]
-    for what, digests, classes in (
-        ("pair", hash_pairs(ton), ton_class),
-        ("source", hash_sources(ton)[is_normal], ton_class[is_normal]),
-    ):
-        folds = _balance(digests, classes, count)
+    for what, folds in (("pair", pair_folds), ("source", source_folds)):
         lines += [f"{what}\t{digest}\t{fold}" for digest, fold in sorted(folds.items())]
     return "\n".join(lines) + "\n"
 
@@ -266,16 +271,25 @@ def _hash_unique(values: npt.NDArray[np.void]) -> npt.NDArray[np.str_]:
     return np.array([digest[:_HASH_DIGITS] for digest in digests], dtype=f"U{_HASH_DIGITS}")[inverse]
 
 
-def _balance(digests: npt.NDArray[np.str_], classes: npt.NDArray[np.int64], count: int) -> dict[str, int]:
+def _balance(
+    digests: npt.NDArray[np.str_],
+    classes: npt.NDArray[np.int64],
+    count: int,
+    avoid: npt.NDArray[np.int64] | None = None,
+) -> dict[str, int]:
+    """Fold of each digest; ``avoid`` (n,) names the fold that each row would rather not be in."""
     names, inverse = np.unique(digests, return_inverse=True)
     share = np.zeros((len(names), len(TON_CLASSES)))
     np.add.at(share, (inverse, classes), 1.0)
     share /= np.maximum(share.sum(axis=0), 1.0)
+    reluctance = np.zeros((len(names), count))
+    if avoid is not None:
+        np.add.at(reluctance, (inverse, avoid), 1.0 / len(avoid))
     tie_break = np.random.default_rng(TON_PLAN_SEED).random(len(names))
     load = np.zeros((count, len(TON_CLASSES)))
     folds: dict[str, int] = {}
     for row in np.lexsort((tie_break, -share.max(axis=1))):
-        fold = int(np.argmin((2.0 * load * share[row]).sum(axis=1)))
+        fold = int(np.argmin((2.0 * load * share[row]).sum(axis=1) + reluctance[row]))
         load[fold] += share[row]
         folds[str(names[row])] = fold
     return folds

@@ -1,0 +1,335 @@
+"""The report: raw JSON, Markdown for readers, one self-contained HTML page with plots.
+
+In: the summary of an accuracy run. Out: ``accuracy.json``, ``accuracy.md``, ``accuracy.html`` in one folder.
+Must never: begin with anything but what was missed, or leave out a row that looks bad.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from thingwarden.bench.plots import draw_plots
+
+MODEL: Final = "flow-lm"
+"""Name of the contestant that the goals speak of."""
+
+NOTES_FILE: Final = "accuracy-notes.md"
+"""Why a goal was missed and what was tried: written by people, printed at the top, never generated."""
+
+LARGEST_FPR: Final = 0.005
+MOST_FALSE_INCIDENTS: Final = 2
+
+Figures = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A table that is printed twice, as Markdown and as HTML."""
+
+    title: str
+    note: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def write_reports(summary: dict[str, Any], out: Path) -> None:
+    """Write all three files; ``accuracy-notes.md`` in the same folder, if there is one, is printed below the goals."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "accuracy.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
+    notes_path = out / NOTES_FILE
+    notes = notes_path.read_text() if notes_path.is_file() else ""
+    goals = check_goals(summary)
+    tables = make_tables(summary)
+    (out / "accuracy.md").write_text(_markdown(summary, goals, notes, tables))
+    (out / "accuracy.html").write_text(_html(summary, goals, notes, tables))
+
+
+def check_goals(summary: dict[str, Any]) -> list[str]:
+    """One sentence per goal, missed ones first and with the distance; a note instead where the model did not run."""
+    contestants = {name: entry["figures"] for name, entry in summary["contestants"].items()}
+    if MODEL not in contestants:
+        return ["NOT RUN: the flow language model has no cells in this report; what follows are baselines only."]
+    model = contestants[MODEL]
+    checks = [
+        *_check_captures(model, contestants),
+        *_check_ton(model, contestants),
+        _check_false_incidents(model),
+    ]
+    return sorted(checks, key=lambda line: not line.startswith("MISSED"))
+
+
+def _check_captures(model: Figures, contestants: Mapping[str, Figures]) -> list[str]:
+    lines = []
+    own = _mean(model, "captures_left_out", "tpr")
+    fpr = _mean(model, "captures_left_out", "fpr")
+    for name in ("lightgbm", "lightgbm-history"):
+        if name in contestants:
+            other = _mean(contestants[name], "captures_left_out", "tpr")
+            lines.append(_verdict(own > other, f"weighted TPR {own:.3f} against {name}'s {other:.3f}", own - other))
+    lines.append(_verdict(fpr <= LARGEST_FPR, f"pooled FPR {fpr:.4f}, allowed {LARGEST_FPR}", LARGEST_FPR - fpr))
+    return lines
+
+
+def _check_ton(model: Figures, contestants: Mapping[str, Figures]) -> list[str]:
+    if "dictionary" not in contestants:
+        return []
+    own = _mean(model, "ton_pairs", "macro_f1")
+    other = _mean(contestants["dictionary"], "ton_pairs", "macro_f1")
+    text = f"TON_IoT, pairs held out: macro-F1 {own:.3f} against the dictionary's {other:.3f}"
+    return [_verdict(own > other, text, own - other)]
+
+
+def _check_false_incidents(model: Figures) -> str:
+    false = _mean(model, "benign_left_out", "false_incidents")
+    days = _mean(model, "benign_left_out", "device_days")
+    text = f"{false:.1f} false incidents in {days:.1f} benign device-days, allowed {MOST_FALSE_INCIDENTS}"
+    return _verdict(false <= MOST_FALSE_INCIDENTS, text, MOST_FALSE_INCIDENTS - false)
+
+
+def _verdict(is_met: bool, text: str, margin: float) -> str:
+    return f"{'MET' if is_met else 'MISSED'}: {text} ({margin:+.4f})."
+
+
+def _mean(figures: Figures, protocol: str, key: str) -> float:
+    value = figures[protocol].get(key)
+    return float("nan") if value is None else float(value["mean"])
+
+
+def make_tables(summary: dict[str, Any]) -> list[Table]:
+    """All tables of the report, in order."""
+    figures = {name: entry["figures"] for name, entry in summary["contestants"].items()}
+    return [
+        _wide("Captures left out", _CAPTURES_NOTE, "captures_left_out", _CAPTURES, figures),
+        _per_capture(figures),
+        _wide("Benign devices left out", _BENIGN_NOTE, "benign_left_out", _BENIGN, figures),
+        _wide("TON_IoT, host pairs held out", _TON_NOTE, "ton_pairs", _TON, figures),
+        _wide("TON_IoT, normal sources held out", _SOURCES_NOTE, "ton_sources", _TON, figures),
+        _wide(
+            "TON_IoT, random split: LEAKY, beside the honest ones only",
+            _LEAKY_NOTE,
+            "random_split_leaky",
+            _TON,
+            figures,
+        ),
+        _classes(figures),
+        _across(figures),
+        _wide("Shortcut audit", _AUDIT_NOTE, "shortcut_audit", _AUDIT, figures),
+    ]
+
+
+_CAPTURES: Final = (
+    ("tpr", "TPR"),
+    ("tpr_interval", "95 % over captures"),
+    ("fpr", "FPR"),
+    ("tpr_mean_over_captures", "TPR, mean of captures"),
+    ("tpr_by_row", "TPR by row"),
+    ("fpr_by_row", "FPR by row"),
+    ("captures_found_with_role", "captures found, right role"),
+    ("auc", "AUC*"),
+    ("tpr_at_budget_set_on_test", "TPR at FPR 0.5 %*"),
+)
+_BENIGN: Final = (
+    ("false_incidents", "false incidents"),
+    ("device_days", "device-days"),
+    ("false_per_device_week_at_most", "a week at most (95 %)"),
+    ("set_up_sessions_accused", "set-ups accused"),
+    ("accused_per_100_sessions", "per 100"),
+    ("fpr", "FPR"),
+    ("fpr_by_row", "FPR by row"),
+)
+_TON: Final = (
+    ("macro_f1", "macro-F1"),
+    ("macro_f1_without_mitm", "without mitm"),
+    ("tpr", "TPR"),
+    ("fpr", "FPR"),
+    ("tpr_at_threshold", "TPR at threshold"),
+    ("fpr_at_threshold", "FPR at threshold"),
+)
+_AUDIT: Final = (
+    ("route_told_from_benign_scores", "route told from benign scores (0.5 is chance)"),
+    ("f1_of_source_alone", "F1, source alone"),
+    ("f1_of_position_alone", "F1, position alone"),
+    ("fpr_in_attacked_captures", "FPR, benign flows of attacked captures"),
+    ("fpr_in_benign_captures", "FPR, benign captures"),
+    ("false_incidents_in_attacked_captures", "false incidents, attacked"),
+    ("false_incidents_in_benign_captures", "false incidents, benign"),
+    ("recall_in_place", "recall in place"),
+    ("recall_grafted", "recall grafted onto unseen benign devices"),
+)
+_CAPTURES_NOTE: Final = (
+    "Each flow weighs 1/n, n being the flows of the same capture, label and pattern, pooled over captures. Thresholds "
+    "were set on held-out benign devices of the training folds at 0.5 %, for every contestant alike. Columns with * "
+    "set the threshold on the test itself: they compare rankings and are no result."
+)
+_BENIGN_NOTE: Final = (
+    "Devices never seen in training. Each capture counts as one watched device. The bound is Poisson's, one-sided."
+)
+_TON_NOTE: Final = (
+    "All rows of a host pair are on one side. Pooled over the five folds; TPR and FPR of the ten-class head, then of "
+    "the product's threshold. backdoor and ransomware have one pair with 99.8 % of their rows: whoever is tested on it has "
+    "seen a handful of others, or none."
+)
+_SOURCES_NOTE: Final = "Attack rows as above; normal rows of source addresses never seen in training."
+_LEAKY_NOTE: Final = "Rows of one flood are on both sides, and 10 % are exact duplicates: this measures memory."
+_AUDIT_NOTE: Final = (
+    "Printed whatever it says. Source and position alone need no contestant; a contestant not far above them may have "
+    "learned nothing else."
+)
+
+
+def _wide(
+    title: str, note: str, protocol: str, columns: Sequence[tuple[str, str]], figures: Mapping[str, Figures]
+) -> Table:
+    rows = tuple(
+        (name, *(_text(entry[protocol].get(key)) for key, _ in columns))
+        for name, entry in figures.items()
+        if entry.get(protocol)
+    )
+    return Table(title=title, note=note, head=("contestant", *(label for _, label in columns)), rows=rows)
+
+
+def _per_capture(figures: Mapping[str, Figures]) -> Table:
+    names = list(figures)
+    found: dict[str, dict[str, Any]] = {}
+    for name, entry in figures.items():
+        for row in entry["captures_left_out"]["per_capture"]:
+            found.setdefault(row["capture"], {})[name] = row
+    rows = tuple((capture, *(_capture_cell(of.get(name)) for name in names)) for capture, of in sorted(found.items()))
+    note = "TPR / FPR by pattern; true+false incidents. First seed. A dash: the capture has no such flows."
+    return Table(title="Every capture", note=note, head=("capture", *names), rows=rows)
+
+
+def _capture_cell(row: Mapping[str, Any] | None) -> str:
+    if row is None:
+        return "-"
+    rates = f"{_text(row['tpr'])} / {_text(row['fpr'])}"
+    return f"{rates}; {row['true_incidents']}+{row['false_incidents']}"
+
+
+def _classes(figures: Mapping[str, Figures]) -> Table:
+    names = [name for name, entry in figures.items() if entry["classes_left_out"]]
+    kinds = sorted({kind for name in names for kind in figures[name]["classes_left_out"]})
+    rows = tuple(
+        (kind, *(_text(figures[name]["classes_left_out"].get(kind, {}).get("recall")) for name in names))
+        for kind in kinds
+    )
+    note = (
+        "Recall of a class of which training held no row. Captures by pattern; TON_IoT by row, any attack type counts."
+    )
+    return Table(title="An attack class left out", note=note, head=("class", *names), rows=rows)
+
+
+def _across(figures: Mapping[str, Figures]) -> Table:
+    names = [name for name, entry in figures.items() if entry["across_sets"]]
+    keys = [
+        ("captures_to_ton", "tpr", "captures to TON_IoT: TPR"),
+        ("captures_to_ton", "fpr", "captures to TON_IoT: FPR"),
+        ("ton_to_captures", "tpr", "TON_IoT to captures: TPR"),
+        ("ton_to_captures", "fpr", "TON_IoT to captures: FPR"),
+    ]
+    rows = tuple(
+        (label, *(_text(figures[name]["across_sets"].get(way, {}).get(key)) for name in names))
+        for way, key, label in keys
+    )
+    note = "Learned on one collection, tested on the other; by threshold."
+    return Table(title="Across sets", note=note, head=("", *names), rows=rows)
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, list | tuple):
+        return " to ".join(_text(part) for part in value)
+    if isinstance(value, Mapping):
+        middle = _text(value["mean"])
+        is_same = value["most"] - value["least"] < 1e-9
+        return middle if is_same else f"{middle} ({_text(value['least'])}-{_text(value['most'])})"
+    if isinstance(value, str):
+        return value
+    number = float(value)
+    return str(int(number)) if number.is_integer() and abs(number) > 1 else f"{number:.4f}".rstrip("0").rstrip(".")
+
+
+def _preamble(summary: dict[str, Any]) -> list[str]:
+    plan = summary["plan"]
+    sources = summary["source_sha256"]
+    lines = [
+        f"Fold plan SHA-256 `{plan['sha256']}`, {plan['folds']} folds; thingwarden {summary['version']}; "
+        f"{summary['cells']} cells; source `{sources[0][:16] if sources else '-'}`.",
+        "All contestants read the same words' fields and get the same tuning budget (three settings, one inner split).",
+        "Not run: Suricata, Snort, text language models, Kitsune's autoencoders.",
+    ]
+    if len(sources) > 1:
+        lines.append(
+            f"Cells were measured under {len(sources)} states of the source: " + ", ".join(s[:16] for s in sources)
+        )
+    return lines
+
+
+def _first_words(summary: dict[str, Any]) -> list[str]:
+    """What must be said first: goals, and whether the dictionary wins."""
+    figures = {name: entry["figures"] for name, entry in summary["contestants"].items()}
+    lines = check_goals(summary)
+    for protocol, key in (("captures_left_out", "tpr_at_budget_set_on_test"), ("ton_pairs", "macro_f1")):
+        best = max(figures, key=lambda name: _or_nothing(figures[name], protocol, key), default=None)
+        if best == "dictionary":
+            lines.insert(0, f"THE DICTIONARY WINS: nothing has a better {key} under {protocol}.")
+    return lines
+
+
+def _or_nothing(figures: Figures, protocol: str, key: str) -> float:
+    value = _mean(figures, protocol, key)
+    return value if value == value else -1.0
+
+
+def _markdown(summary: dict[str, Any], goals: Sequence[str], notes: str, tables: Sequence[Table]) -> str:
+    lines = ["# Accuracy", "", *(f"- {line}" for line in _first_words(summary)), ""]
+    if notes:
+        lines += [notes.strip(), ""]
+    lines += [*_preamble(summary), ""]
+    for table in tables:
+        if table.rows and len(table.head) > 1:
+            lines += [f"## {table.title}", "", table.note, "", _markdown_row(table.head)]
+            lines += ["|" + "---|" * len(table.head), *(_markdown_row(row) for row in table.rows), ""]
+    return "\n".join(lines)
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _html(summary: dict[str, Any], goals: Sequence[str], notes: str, tables: Sequence[Table]) -> str:
+    body = ["<h1>Accuracy</h1>", "<ul>", *(f"<li>{html.escape(line)}</li>" for line in _first_words(summary)), "</ul>"]
+    if notes:
+        body.append(f"<pre>{html.escape(notes.strip())}</pre>")
+    body += [f"<p>{html.escape(line)}</p>" for line in _preamble(summary)]
+    body += [f"<figure>{svg}</figure>" for svg in draw_plots(summary)]
+    for table in tables:
+        if table.rows and len(table.head) > 1:
+            body += [f"<h2>{html.escape(table.title)}</h2>", f"<p>{html.escape(table.note)}</p>", _html_table(table)]
+    return _PAGE.replace("BODY", "\n".join(body))
+
+
+def _html_table(table: Table) -> str:
+    def row(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+    return "\n".join(["<table>", row(table.head, "th"), *(row(cells, "td") for cells in table.rows), "</table>"])
+
+
+_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Thingwarden: accuracy</title>
+<style>
+body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#1d2430}
+table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
+td,th{border-bottom:1px solid #d5dae2;padding:.25rem .6rem;text-align:left;white-space:nowrap}
+th{background:#f2f4f7}figure{margin:1rem 0}svg{max-width:100%;height:auto}pre{white-space:pre-wrap}
+</style></head><body>
+BODY
+</body></html>
+"""
