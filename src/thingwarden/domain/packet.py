@@ -70,4 +70,5 @@ class PacketBatch:
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
         """The packets at ``rows`` (indices or boolean mask), in that order."""
-        return type(self)(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        return type(self)(**{field.name: getattr(self, field.name).take(rows, axis=0) for field in fields(self)})

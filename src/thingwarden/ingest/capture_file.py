@@ -19,8 +19,8 @@ import numpy.typing as npt
 from thingwarden.domain.errors import InputError
 from thingwarden.ingest.packets import LINK_TYPES, PADDING_BYTES, FrameBatch, Index
 
-CHUNK_BYTES: Final = 4 << 20
-"""Some 50,000 small packets: columns of a chunk then stay below 20 MB, and in the cache's reach."""
+CHUNK_BYTES: Final = 2 << 20
+"""Some 25,000 small packets: the columns of a chunk then take below 10 MB."""
 
 MAX_RECORD_BYTES: Final = 1 << 20
 """Four times the largest snapshot length that tcpdump allows; a larger record is a corrupt length field."""
@@ -150,16 +150,14 @@ def _index_pcap(data: bytes, header_bytes: int, word: Struct) -> tuple[list[int]
     """Offsets of the whole records' headers, where the first other starts, whether that one is corrupt."""
     starts: list[int] = []
     append, unpack = starts.append, word.unpack_from
-    at, last = 0, len(data)
-    last_header = last - header_bytes
+    at, last_header = 0, len(data) - header_bytes
     while at <= last_header:
-        captured = unpack(data, at + 8)[0]
-        end = at + header_bytes + captured
-        if end > last:
-            return starts, at, captured > MAX_RECORD_BYTES
         append(at)
-        at = end
-    return starts, at, False
+        at += header_bytes + unpack(data, at + 8)[0]
+    if at <= len(data):
+        return starts, at, False
+    at = starts.pop()
+    return starts, at, unpack(data, at + 8)[0] > MAX_RECORD_BYTES
 
 
 def _end_pcap(reader: CaptureReader, at: int, order: str, *, is_first: bool) -> None:

@@ -8,7 +8,7 @@ Source: Zeek's connection keys; for ICMP the type and its counterpart stand for 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -69,9 +69,9 @@ class FlowKeys:
         """Protocol numbers, uint8 (n,)."""
         return (self.kind & 0xFF).astype(np.uint8)
 
-    def take(self, rows: npt.NDArray[Any]) -> Self:
-        """The keys at ``rows``, in that order."""
-        return type(self)(**{name: getattr(self, name)[rows] for name in self.__slots__})
+    def take(self, rows: npt.NDArray[np.int64]) -> Self:
+        """The keys at ``rows`` (indices), in that order."""
+        return type(self)(**{name: getattr(self, name).take(rows, axis=0) for name in self.__slots__})
 
     def join(self, other: FlowKeys) -> Self:
         """These keys, then the other's."""

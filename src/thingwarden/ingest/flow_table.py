@@ -84,7 +84,9 @@ class FlowTable:
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
         """The flows at ``rows`` (indices or boolean mask), in that order; a copy."""
-        return type(self)(keys=self.keys.take(rows), **{name: getattr(self, name)[rows] for name in _COLUMNS})
+        rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
+        columns = {name: getattr(self, name).take(rows, axis=0) for name in _COLUMNS}
+        return type(self)(keys=self.keys.take(rows), **columns)
 
     def put(self, rows: npt.NDArray[np.int64], other: FlowTable) -> None:
         """Overwrite everything but the keys of ``rows`` with the flows of ``other``."""

@@ -125,7 +125,7 @@ def _fresh(
     first = _is_first_of_flow(flow)
     bit = np.uint32(1 << (side * _CLASS_BITS + letter_class))
     was_seen = (flows.letters_seen[flow] & bit) != 0
-    is_fresh = first & ~was_seen
+    is_fresh: npt.NDArray[np.bool_] = first & ~was_seen
     if letter_class < SEQUENCED_CLASSES:
         seq = packets.seq_end[rows]
         known = np.concatenate([seq[:1], seq[:-1]])
@@ -134,7 +134,8 @@ def _fresh(
         last = np.append(first[1:], True)
         flows.letter_seq[flow[last], side, letter_class] = seq[last]
     flows.letters_seen[flow[first]] |= bit
-    return rows[is_fresh]
+    fresh: npt.NDArray[np.int64] = rows[is_fresh]
+    return fresh
 
 
 def _scaled(

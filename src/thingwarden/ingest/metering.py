@@ -21,8 +21,6 @@ from thingwarden.domain.flow import (
     FlowBatch,
 )
 from thingwarden.domain.packet import (
-    PROTO_ICMP,
-    PROTO_ICMP6,
     PROTO_TCP,
     PROTO_UDP,
     TCP_ACK,
@@ -41,6 +39,10 @@ from thingwarden.ingest.tcp_stream import Segments, count_stream, stream_bytes
 IDLE_S: Final = 60.0
 """Zeek's inactivity timeout of UDP, ICMP and unknown protocols."""
 assert IDLE_S == HANDSHAKE_IDLE_S
+
+MAX_OPEN_FLOWS: Final = 50_000
+"""Far above what a home or a plant has open at a time. Beyond, a flood is on: the flows that would end soonest
+(half-open attempts before established connections) end at once, so that memory stays bounded."""
 
 _TCP_SERVER_PORTS: Final = (
     21, 22, 23, 25, 53, 80, 81, 88, 110, 113, 135, 139, 143, 179, 389, 443, 445, 502, 513, 514, 563, 585, 587, 614,
@@ -158,10 +160,14 @@ def _open_connections(table: FlowTable, row: npt.NDArray[np.int64]) -> dict[str,
         "open_orig_is_upper": np.zeros(len(row), dtype=np.uint8),
         "open_start_seq": np.zeros((len(row), 2), dtype=np.uint32),
     }
-    for name, source in zip(
-        known, (table.tcp_state, table.expires_at_s, table.orig_is_upper, table.start_seq), strict=True
-    ):
-        known[name][has_open] = source[row[has_open]]
+    source = {
+        "open_state": table.tcp_state,
+        "open_expires_at_s": table.expires_at_s,
+        "open_orig_is_upper": table.orig_is_upper,
+        "open_start_seq": table.start_seq,
+    }
+    for name, column in source.items():
+        known[name][has_open] = column[row[has_open]]
     return known
 
 
@@ -294,29 +300,44 @@ def _part(
 ) -> tuple[FlowTable, FlowBatch]:
     """Keep what may still grow; end what cannot."""
     touched = grouping.open_row[grouping.open_row >= 0]
-    is_replaced = begins[grouping.open_row >= 0]
-    is_untouched = np.ones(len(table), dtype=np.bool_)
-    is_untouched[touched] = False
-    stays = is_untouched & (table.expires_at_s > now_s)
-    is_over = is_untouched & ~stays
-    is_over[touched[is_replaced]] = True
+    is_continued = np.zeros(len(table), dtype=np.bool_)
+    is_continued[touched] = ~begins[grouping.open_row >= 0]
+    stays = table.expires_at_s > now_s
+    stays[touched] = False
     is_last_of_key = np.append(grouping.is_first[1:], True)[is_last]
     is_open = is_last_of_key & (flows.expires_at_s > now_s)
-    return table.take(stays).join(flows.take(is_open)), _end(table.take(is_over).join(flows.take(~is_open)))
+    _evict(table, stays, flows, is_open)
+    ended = table.take(~(stays | is_continued)).join(flows.take(~is_open))
+    return table.take(stays).join(flows.take(is_open)), _end(ended)
+
+
+def _evict(table: FlowTable, stays: npt.NDArray[np.bool_], flows: FlowTable, is_open: npt.NDArray[np.bool_]) -> None:
+    """End the flows that would end soonest where more than ``MAX_OPEN_FLOWS`` are open; clears them in the masks."""
+    excess = int(stays.sum() + is_open.sum()) - MAX_OPEN_FLOWS
+    if excess <= 0:
+        return
+    old, new = np.flatnonzero(stays), np.flatnonzero(is_open)
+    expiry_s = np.concatenate([table.expires_at_s[old], flows.expires_at_s[new]])
+    soonest = np.argpartition(expiry_s, excess - 1)[:excess]
+    stays[old[soonest[soonest < len(old)]]] = False
+    is_open[new[soonest[soonest >= len(old)] - len(old)]] = False
 
 
 def _end(flows: FlowTable) -> FlowBatch:
     """Rows of ``FlowBatch`` for flows that are over, in the order of their last packet."""
-    flows = flows.take(np.argsort(flows.last_at_s, kind="stable"))
     proto = flows.keys.proto
     is_tcp = proto == PROTO_TCP
     payload = np.where(is_tcp[:, None], stream_bytes(flows), flows.payload_bytes)
     duration_s = flows.last_at_s - flows.started_at_s
+    # As in Zeek's log: without a duration, no byte counts. Else a log and a capture of one flow would differ.
+    is_instant = duration_s <= 0
+    duration_s[is_instant] = np.nan
+    payload[is_instant] = UNKNOWN_COUNT
     orig, resp = flows.orig_is_upper.astype(np.int64), 1 - flows.orig_is_upper.astype(np.int64)
     row = np.arange(len(flows))
     ends = flows.keys.address.reshape(-1, 2, 2)
     ports = np.column_stack([flows.keys.port[row, orig], flows.keys.port[row, resp]])
-    return FlowBatch.unknown(
+    batch = FlowBatch.unknown(
         len(flows),
         started_at_s=flows.started_at_s,
         duration_s=duration_s,
@@ -331,13 +352,14 @@ def _end(flows: FlowTable) -> FlowBatch:
         resp_packets=flows.packets[:, 1],
         orig_ip_bytes=flows.ip_bytes[:, 0],
         resp_ip_bytes=flows.ip_bytes[:, 1],
-        conn_state=_name_states(flows, proto, payload),
+        conn_state=_name_states(flows, proto, payload > 0),
         history=_history_strings(flows),
         service=name_services(proto, ports, flows.payload_head, flows.payload_bytes),
         orig_mac=flows.mac[:, 0],
         resp_mac=flows.mac[:, 1],
         uid=_uids(flows),
     )
+    return batch.take(np.argsort(flows.last_at_s, kind="stable"))
 
 
 def _history_strings(flows: FlowTable) -> npt.NDArray[np.bytes_]:
@@ -345,19 +367,20 @@ def _history_strings(flows: FlowTable) -> npt.NDArray[np.bytes_]:
 
 
 def _name_states(
-    flows: FlowTable, proto: npt.NDArray[np.uint8], payload: npt.NDArray[np.int64]
+    flows: FlowTable, proto: npt.NDArray[np.uint8], sent_payload: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.uint8]:
     by_activity = np.array(
         [[CONN_STATE_CODE["OTH"], CONN_STATE_CODE["SHR"]], [CONN_STATE_CODE["S0"], CONN_STATE_CODE["SF"]]],
         dtype=np.uint8,
     )
     is_active = (flows.packets > 0).astype(np.int64)
-    has_payload = payload.any(axis=1).astype(np.int64)
+    has_payload = sent_payload.any(axis=1).astype(np.int64)
     is_bare = is_bare_syn_reset(flows.history).astype(np.int64)
     tcp_name = state_table().conn_state[flows.tcp_state, has_payload, is_bare]
     udp_name = by_activity[is_active[:, 0], is_active[:, 1]]
     other = np.full(len(flows), CONN_STATE_CODE["OTH"], dtype=np.uint8)
-    return np.select([proto == PROTO_TCP, proto == PROTO_UDP], [tcp_name, udp_name], other).astype(np.uint8)
+    codes: npt.NDArray[np.uint8] = np.select([proto == PROTO_TCP, proto == PROTO_UDP], [tcp_name, udp_name], other)
+    return codes.astype(np.uint8)
 
 
 def _uids(flows: FlowTable) -> npt.NDArray[np.bytes_]:

@@ -18,7 +18,8 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.packet import PacketBatch
 from thingwarden.ingest.capture_file import CaptureReader
 from thingwarden.ingest.compression import open_stream
-from thingwarden.ingest.metering import FlowTable, finish_flows, meter_packets
+from thingwarden.ingest.flow_table import FlowTable
+from thingwarden.ingest.metering import finish_flows, meter_packets
 from thingwarden.ingest.packets import FrameBatch, decode_frames
 
 

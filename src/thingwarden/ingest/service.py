@@ -24,6 +24,8 @@ _HTTP_STARTS: Final = (
     b"HTTP/1.",
 )  # fmt: skip
 _IRC_STARTS: Final = (b"NICK ", b"USER ", b"PASS ")
+_IRC_REPLIES: Final = (b":", b"NOTICE ", b"PING ", b"ERROR :")
+"""FTP and POP3 also begin with USER or PASS; their replies do not begin so."""
 _TLS_HANDSHAKE: Final = 0x16
 _MQTT_CONNECT: Final = 0x10
 _MAX_DNS_QUESTIONS: Final = 16
@@ -65,7 +67,7 @@ def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.ND
         (b"http", _starts(orig, *_HTTP_STARTS) | _starts(resp, b"HTTP/1.")),
         (b"ssl", _is_tls(orig) | _is_tls(resp)),
         (b"mqtt", _is_mqtt(orig)),
-        (b"irc", _starts(orig, *_IRC_STARTS) & ~_starts(resp, b"220", b"+OK")),
+        (b"irc", _starts(orig, *_IRC_STARTS) & _starts(resp, *_IRC_REPLIES)),
         (b"dns", is_dns_port & (_is_dns(orig[:, 2:]) | _is_dns(resp[:, 2:]))),
     )
     return _select(len(ports), signatures)
@@ -108,7 +110,8 @@ def _is_mqtt(head: Heads) -> Mask:
     named = np.zeros(len(head), dtype=np.bool_)
     for at in range(2, 6):
         named |= _starts(head[:, at:], b"\x00\x04MQTT", b"\x00\x06MQIsdp")
-    return (head[:, 0] == _MQTT_CONNECT) & named
+    mask: Mask = (head[:, 0] == _MQTT_CONNECT) & named
+    return mask
 
 
 def _is_dns(head: Heads) -> Mask:
@@ -124,9 +127,7 @@ def _is_ntp(head: Heads, payload_bytes: npt.NDArray[np.int64]) -> Mask:
     version = head[:, 0] >> 3 & 7
     mode = head[:, 0] & 7
     is_control = mode >= 6
-    mask: Mask = (
-        (version >= 1) & (version <= 4) & np.isin(mode, _NTP_MODES) & ((payload_bytes >= 48) | is_control)
-    )
+    mask: Mask = (version >= 1) & (version <= 4) & np.isin(mode, _NTP_MODES) & ((payload_bytes >= 48) | is_control)
     return mask
 
 

@@ -73,9 +73,7 @@ EVENT_COUNT: Final = 64
 _HANDSHAKE: Final = (Endpoint.INACTIVE, Endpoint.SYN_SENT, Endpoint.SYN_ACK_SENT)
 
 
-def events_from_flags(
-    flags: npt.NDArray[np.uint8], payload_bytes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.uint8]:
+def events_from_flags(flags: npt.NDArray[np.uint8], payload_bytes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
     """Event codes, uint8 (n,), without ``EVENT_IS_RESP``, from TCP flag bytes and payload lengths."""
     by_flags = np.zeros(256, dtype=np.uint8)
     every = np.arange(256)
@@ -230,9 +228,11 @@ def state_table() -> StateTable:
                 number[after] = len(states)
                 states.append(after)
             successor.append(number[after])
-    names = [
-        [[name_state(state, has_payload=payload, is_bare_syn_reset=bare) for bare in (False, True)] for payload in (False, True)]
+    codes = [
+        CONN_STATE_CODE[name_state(state, has_payload=has_payload, is_bare_syn_reset=is_bare)]
         for state in states
+        for has_payload in (False, True)
+        for is_bare in (False, True)
     ]
     return StateTable(
         successor=successor,
@@ -240,5 +240,5 @@ def state_table() -> StateTable:
         endpoint=np.array([(state.orig.state, state.resp.state) for state in states], dtype=np.uint8),
         both_closed=np.array([state.orig.has_closed and state.resp.has_closed for state in states]),
         any_closed=[state.orig.has_closed or state.resp.has_closed for state in states],
-        conn_state=np.array([[[CONN_STATE_CODE[n] for n in row] for row in table] for table in names], dtype=np.uint8),
+        conn_state=np.array(codes, dtype=np.uint8).reshape(-1, 2, 2),
     )

@@ -129,9 +129,7 @@ def _running_maximum(
     return highest, np.where(begins, floor, before)
 
 
-def _acknowledge(
-    flows: FlowTable, segments: Segments, side: int, first_place: npt.NDArray[np.int64]
-) -> None:
+def _acknowledge(flows: FlowTable, segments: Segments, side: int, first_place: npt.NDArray[np.int64]) -> None:
     """How much of ``side``'s stream its peer acknowledged; an acknowledgement before its first packet is ignored."""
     has_ack = ((segments.event & (EVENT_ACK | EVENT_RST)) == EVENT_ACK) & (segments.ack != 0)
     rows = np.flatnonzero((segments.is_resp != side) & has_ack)
@@ -140,17 +138,20 @@ def _acknowledge(
     rows, flow = rows[counts], flow[counts]
     if not len(rows):
         return
-    sent = flows.sent_bytes[flow, side]
-    # The acknowledgement nearest to what was sent, also in streams beyond 4 GB.
-    end = flows.start_seq[flow, side] + sent.astype(np.uint32)
-    acked = sent + (segments.ack[rows] - end).astype(np.int32)
-    starts = np.flatnonzero(_begins(flow))
-    flow = flow[starts]
-    flows.acked_bytes[flow, side] = np.maximum(flows.acked_bytes[flow, side], np.maximum.reduceat(acked, starts))
+    ack, is_first = segments.ack[rows], _begins(flow)
+    before = np.concatenate([ack[:1], ack[:-1]])
+    known = flows.acked_bytes[flow[is_first], side]
+    before[is_first] = flows.start_seq[flow[is_first], side] + known.astype(np.uint32)
+    step = (ack - before).astype(np.int32).astype(np.int64)
+    step[is_first] += known
+    starts = np.flatnonzero(is_first)
+    reached = np.maximum.reduceat(_running_sum(step, is_first), starts)
+    flows.acked_bytes[flow[starts], side] = np.maximum(known, reached)
 
 
 def stream_bytes(flows: FlowTable) -> npt.NDArray[np.int64]:
     """Payload bytes by sequence numbers, int64 (n, 2): the highest number less the SYN's and the FIN's place."""
     reached = np.maximum(flows.sent_bytes, flows.acked_bytes)
     reached = np.maximum(reached - 1, 0)
-    return np.where(flows.has_fin & (reached > 0), reached - 1, reached)
+    payload_bytes: npt.NDArray[np.int64] = np.where(flows.has_fin & (reached > 0), reached - 1, reached)
+    return payload_bytes
