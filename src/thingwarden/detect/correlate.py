@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.describe import summarise_incident
-from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, Evidence, weigh_words
+from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
 from thingwarden.detect.tally import MAX_CONTACTS, EvidenceColumns, Tally, instant_from_s
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
@@ -53,6 +53,7 @@ class CorrelationSettings:
 class _Track:
     """State of one device in one role; ``statistic`` in quanta, ``tally`` set once an incident exists."""
 
+    device: Device
     statistic: int = 0
     last_word: int = 0
     pending: list[EvidenceColumns] = field(default_factory=list)
@@ -76,7 +77,8 @@ class Correlator:
 
     Args:
         calibration: of the model that scores.
-        devices: the encoder's table; may grow while words arrive, an index always names the same device.
+        devices: the encoder's table; may grow while words arrive, and give an index to another device at a word that
+            starts a sentence.
         settings: how incidents begin and end.
     """
 
@@ -92,6 +94,7 @@ class Correlator:
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
         self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
         self._tracks: dict[tuple[int, int], _Track] = {}
+        self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
         self._is_counted = np.zeros(0, dtype=np.bool_)
 
@@ -111,13 +114,15 @@ class Correlator:
         """
         if not len(words):
             return []
+        steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
         rows = np.flatnonzero(evidence.gain > 0)
         number = self._number_words(words.device)[rows]
         columns = self._columns(words, evidence, rows, len(flows))
-        steps: list[_Step] = []
         for key, members in _group_by_track(words.device[rows], evidence.role[rows]):
-            track = self._tracks.setdefault(key, _Track())
+            track = self._tracks.get(key)
+            if track is None:
+                track = self._tracks[key] = _Track(self._devices[key[0]])
             part = _picked(columns, members)
             gain = evidence.gain[rows[members]]
             steps += self._advance_track(key, track, part, gain, number[members], rows[members], flows)
@@ -126,9 +131,25 @@ class Correlator:
 
     def finish(self, flows: FlowBatch) -> list[Incident]:
         """Every incident so far, by time of opening; those still going on have no end."""
-        known = [(key, track) for key, track in self._tracks.items() if track.tally is not None]
+        current = [(key, track) for key, track in self._tracks.items() if track.tally is not None]
+        known = self._retired + current
         ordered = sorted(known, key=lambda item: (item[1].opened_at_s, item[0]))
         return [self._snapshot(key, track, flows) for key, track in ordered]
+
+    def _retire_evicted(self, words: WordBatch, flows: FlowBatch) -> list[_Step]:
+        """Part with the tracks of devices whose index now names another device."""
+        steps = []
+        for index in np.unique(words.device[words.starts_sentence]).tolist():
+            for role in (OFFENDER, TARGET):
+                track = self._tracks.get((index, role))
+                if track is None or track.device == self._devices[index]:
+                    continue
+                del self._tracks[index, role]
+                if track.tally is not None:
+                    self._retired.append(((index, role), track))
+                if track.is_open:
+                    steps.append(self._end((index, role), track, flows))
+        return steps
 
     def _number_words(self, device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
         """How many words each word's device has said, this one included, int64 (n,)."""
@@ -206,7 +227,7 @@ class Correlator:
         started_s = float(pending.known_at_s[0])
         if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
             track.tally, track.opened_at_s, track.opening_quanta = Tally(), at_s, track.statistic
-            track.incident_id = self._identify(key, started_s)
+            track.incident_id = _identify(track.device, key[1], started_s)
         track.tally.add(pending, flows)
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._step(ChangeKind.OPENED, at_s, position, key, track, flows)
@@ -241,23 +262,16 @@ class Correlator:
         change = IncidentChange(kind=kind, at=instant_from_s(at_s), incident=self._snapshot(key, track, flows))
         return _Step(at_s, position, change)
 
-    def _identify(self, key: tuple[int, int], started_s: float) -> str:
-        device = self._devices[key[0]]
-        text = f"{device.mac}|{device.address}|{key[1]}|{started_s:.6f}"
-        return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
-
     def _snapshot(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> Incident:
         tally = track.tally
         assert tally is not None
-        device, role = self._devices[key[0]], Role.OFFENDER if key[1] == OFFENDER else Role.TARGET
-        contacts, order, rhythm = tally.contacts(), tally.class_order(), tally.rhythm()
-        attack_class, is_exact = CLASSES[order[0][0]], len(tally.services) < MAX_CONTACTS
-        peer_count = tally.peer_count
-        return Incident(
+        contacts, order = tally.contacts(), tally.class_order()
+        role = Role.OFFENDER if key[1] == OFFENDER else Role.TARGET
+        incident = Incident(
             incident_id=track.incident_id,
-            device=device,
+            device=track.device,
             role=role,
-            attack_class=attack_class,
+            attack_class=CLASSES[order[0][0]],
             class_counts=tuple((CLASSES[index], count) for index, count in order),
             first_seen_at=instant_from_s(tally.first_seen_s),
             last_seen_at=instant_from_s(tally.last_seen_s),
@@ -270,21 +284,18 @@ class Correlator:
             detections=tally.detections(flows),
             contacts=tuple(contacts),
             other_contact_count=len(tally.services) - len(contacts),
-            peer_count=peer_count,
-            is_count_exact=is_exact,
-            rhythm=rhythm,
-            summary=summarise_incident(
-                device_name=device.name,
-                role=role,
-                attack_class=attack_class,
-                contacts=contacts,
-                peer_count=peer_count,
-                is_count_exact=is_exact,
-                rhythm=rhythm,
-                flow_count=tally.flow_count,
-                confidence=tally.confidence,
-            ),
+            peer_count=tally.peer_count(),
+            is_count_exact=len(tally.services) < MAX_CONTACTS,
+            rhythm=tally.rhythm(order[0][0]),
+            summary="",
         )
+        main = tally.contacts(order[0][0]), tally.peer_count(order[0][0])
+        return replace(incident, summary=summarise_incident(incident, *main))
+
+
+def _identify(device: Device, role: int, started_s: float) -> str:
+    text = f"{device.mac}|{device.address}|{role}|{started_s:.6f}"
+    return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
 
 
 def _group_by_track(

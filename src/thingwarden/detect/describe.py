@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from thingwarden.domain.incident import Contact, Rhythm, Role
+from thingwarden.domain.incident import Contact, Incident, Role
 from thingwarden.domain.taxonomy import AttackClass
 
 CLASS_NAMES: Final = {
@@ -27,34 +27,27 @@ CLASS_NAMES: Final = {
     AttackClass.UNKNOWN: "an attack of no known class",
 }
 
+_NAMED_CLASSES: Final = 3
+"""Attack classes that one sentence names."""
 
-def summarise_incident(
-    *,
-    device_name: str,
-    role: Role,
-    attack_class: AttackClass,
-    contacts: Sequence[Contact],
-    peer_count: int,
-    is_count_exact: bool,
-    rhythm: Rhythm | None,
-    flow_count: int,
-    confidence: float,
-) -> str:
+
+def summarise_incident(incident: Incident, contacts: Sequence[Contact], peer_count: int) -> str:
     """Who does what to whom, how often, and how sure that is.
 
     Args:
-        contacts: most flows first, at least one.
-        confidence: 0 to 1.
-        the others: as in ``Incident``.
+        incident: its own summary is not read.
+        contacts: those of its main class, most flows first, at least one.
+        peer_count: distinct addresses of its main class.
     """
-    verb = "contacts" if role is Role.OFFENDER else "is contacted by"
-    if role is Role.TARGET and contacts[0].is_outbound:
+    verb = "contacts" if incident.role is Role.OFFENDER else "is contacted by"
+    if incident.role is Role.TARGET and contacts[0].is_outbound:
         verb = "is answered by"
+    rhythm = incident.rhythm
     beat = f" every {format_span(rhythm.interval_s)}" if rhythm is not None and rhythm.is_periodic else ""
-    flows = "1 flow" if flow_count == 1 else f"{flow_count:,} flows"
+    flows = "1 flow" if incident.flow_count == 1 else f"{incident.flow_count:,} flows"
     return (
-        f"{device_name} {verb} {_whom(contacts, peer_count, is_count_exact)}{beat} "
-        f"and looks like {_state(role, attack_class)}: {flows}, {format_confidence(confidence)} sure"
+        f"{incident.device.name} {verb} {_whom(contacts, peer_count, incident.is_count_exact)}{beat} "
+        f"and looks like {_state(incident)}: {flows}, {format_confidence(incident.confidence)} sure"
     )
 
 
@@ -71,9 +64,10 @@ def format_span(seconds: float) -> str:
     return f"{seconds * 1000:.3g} ms"
 
 
-def _state(role: Role, attack_class: AttackClass) -> str:
-    name = CLASS_NAMES[attack_class]
-    return name if role is Role.OFFENDER else f"the target of {name}"
+def _state(incident: Incident) -> str:
+    names = [CLASS_NAMES[attack_class] for attack_class, _ in incident.class_counts[:_NAMED_CLASSES]]
+    name = names[0] if len(names) == 1 else f"{names[0]}, also {' and '.join(names[1:])}"
+    return name if incident.role is Role.OFFENDER else f"the target of {name}"
 
 
 def _whom(contacts: Sequence[Contact], peer_count: int, is_count_exact: bool) -> str:

@@ -170,9 +170,9 @@ class Tally:
         order = np.argsort(-counts, kind="stable")
         return [(int(index), int(counts[index])) for index in order if counts[index]]
 
-    def contacts(self) -> list[Contact]:
-        """All services told apart, most flows first, earlier ones first among equals."""
-        ranked = sorted(self.services.items(), key=lambda item: -item[1].flow_count)
+    def contacts(self, class_index: int | None = None) -> list[Contact]:
+        """The services with most flows, earlier ones first among equals; of one class if given."""
+        ranked = sorted(self._services_of(class_index), key=lambda item: -item[1].flow_count)
         return [
             Contact(
                 peer=address_from_words(key[0], key[1]),
@@ -186,16 +186,21 @@ class Tally:
             for key, service in ranked[:SHOWN_CONTACTS]
         ]
 
-    @property
-    def peer_count(self) -> int:
-        """Distinct addresses among the services told apart."""
-        return len({key[:2] for key in self.services})
+    def peer_count(self, class_index: int | None = None) -> int:
+        """Distinct addresses among the services told apart; of one class if given."""
+        return len({key[:2] for key, _ in self._services_of(class_index)})
 
-    def rhythm(self) -> Rhythm | None:
-        """Beat of the most frequent service; None with fewer than three flows."""
-        if not self.services:
+    def _services_of(self, class_index: int | None) -> list[tuple[ServiceKey, _Service]]:
+        """Services first seen with a class; all where none was."""
+        found = [item for item in self.services.items() if item[1].class_index == class_index]
+        return found or list(self.services.items())
+
+    def rhythm(self, class_index: int | None = None) -> Rhythm | None:
+        """Beat of the service with most flows, of one class if given; None with fewer than three flows."""
+        services = [service for _, service in self._services_of(class_index)]
+        if not services:
             return None
-        starts = np.sort(max(self.services.values(), key=lambda service: service.flow_count).starts_s)
+        starts = np.sort(max(services, key=lambda service: service.flow_count).starts_s)
         intervals = np.diff(starts)
         if len(intervals) < 2:
             return None

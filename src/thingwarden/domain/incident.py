@@ -91,7 +91,7 @@ class Incident:
         other_contact_count: services beyond those that were told apart.
         peer_count: distinct addresses among the services told apart; a lower bound when ``is_count_exact`` is false.
         is_count_exact: whether every service could be told apart.
-        rhythm: beat of the most frequent contact; None with too few flows.
+        rhythm: beat of the most frequent contact of its class; None with too few flows.
         summary: one plain sentence.
     """
 

@@ -39,6 +39,7 @@ class Rule:
     reason: str
     min_confidence: float = 0.0
     min_flows: int = 1
+    min_contact_flows: int = 1
     packets_per_s: int | None = None
 
 
@@ -117,7 +118,9 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[
     contacts = [
         contact
         for contact in incident.contacts
-        if contact.attack_class is attack_class and contact.is_outbound is not is_inbound
+        if contact.attack_class is attack_class
+        and contact.is_outbound is not is_inbound
+        and contact.flow_count >= rule.min_contact_flows
     ]
     named = dict.fromkeys(_target(rule, contact, incident, is_inbound) for contact in contacts)
     return list(named)[:MAX_TARGETS]
@@ -175,8 +178,9 @@ def _problems(rule: Rule) -> Iterator[str]:
         yield "reason must be a sentence"
     if not _is_number(rule.min_confidence) or not 0 <= rule.min_confidence <= 1:
         yield "min_confidence must be from 0 to 1"
-    if not isinstance(rule.min_flows, int) or rule.min_flows < 1:
-        yield "min_flows must be at least 1"
+    for name, count in (("min_flows", rule.min_flows), ("min_contact_flows", rule.min_contact_flows)):
+        if not isinstance(count, int) or count < 1:
+            yield f"{name} must be at least 1"
     if (rule.act is Act.RATE_LIMIT) is not (isinstance(rule.packets_per_s, int) and rule.packets_per_s > 0):
         yield "packets_per_s above 0 belongs to rate_limit, and only there"
     if rule.act in (Act.SINKHOLE, Act.MQTT_DENY):
