@@ -7,6 +7,7 @@ Must never: reuse a cell that was measured under another fold plan.
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,12 +28,13 @@ from thingwarden.bench.protocols import (
     pool_ranking,
     summarise_contestant,
 )
-from thingwarden.bench.report import write_reports
+from thingwarden.bench.report import MODEL, write_reports
 from thingwarden.domain.errors import RequestError
 from thingwarden.train.corpus import Corpus, load_corpus
 from thingwarden.train.folds import FoldPlan, describe_plan, load_plan
 
 DEFAULT_PLAN: Final = Path("recipes/folds.toml")
+DEFAULT_RECIPE: Final = Path("recipes/nano.toml")
 
 Makers = Mapping[str, Callable[[], Contestant]]
 
@@ -44,6 +46,21 @@ def baseline_makers() -> dict[str, Callable[[], Contestant]]:
         name: lambda name=name, recipe=recipe: ScoringContestant(name, BaselineFitter(recipe, shelf))  # type: ignore[misc]
         for name, recipe in RECIPES.items()
     }
+
+
+def all_makers(recipe_path: Path = DEFAULT_RECIPE) -> dict[str, Callable[[], Contestant]]:
+    """The baselines, and the flow language model where torch is installed."""
+    makers = baseline_makers()
+    if importlib.util.find_spec("torch") is not None:
+        makers[MODEL] = lambda: _make_model(recipe_path)
+    return makers
+
+
+def _make_model(recipe_path: Path) -> Contestant:
+    from thingwarden.bench.flow_lm import FlowLmFitter
+    from thingwarden.train.recipe import Recipe
+
+    return ScoringContestant(MODEL, FlowLmFitter(Recipe.load(recipe_path)))
 
 
 def run_accuracy(
@@ -69,7 +86,7 @@ def run_accuracy(
         folds: names of views, ``0`` to ``4`` and ``protocols.extra_views``; None takes all.
         resume: keep cells that exist; else they are measured anew.
         plan_path: the fold plan.
-        makers: contestants by name; None takes the baselines.
+        makers: contestants by name; None takes the baselines and, with torch, the model.
         cache: folder for parsed captures; None uses ``out/cache``.
         console: where the progress bar goes; None makes none.
 
@@ -81,7 +98,7 @@ def run_accuracy(
         RequestError: an unknown contestant or fold.
     """
     plan = load_plan(plan_path)
-    available = makers if makers is not None else baseline_makers()
+    available = makers if makers is not None else all_makers()
     names = _choose("contestant", contestants, tuple(available))
     views = _choose("fold", folds, (*map(str, range(plan.count)), *extra_views(plan)))
     cells_folder = out / "cells"

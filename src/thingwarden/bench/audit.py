@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from thingwarden.bench.contestants import Assessment, Contestant
+from thingwarden.bench.contestants import Assessment, Contestant, ScoringContestant
 from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.train.corpus import Part
@@ -24,7 +24,8 @@ from thingwarden.train.folds import FoldView
 LONGEST_GRAFT_FLOWS: Final = 1_500
 FEWEST_HOST_FLOWS: Final = 40
 HOSTS_PER_ATTACK: Final = 3
-PROBE_WORDS_PER_CAPTURE: Final = 800
+PROBE_WORDS_PER_PART: Final = 800
+PROBE_STATES_PER_PART: Final = 80
 
 
 def graft_attacks(view: FoldView, contestant: Contestant, seed: int) -> list[dict[str, Any]]:
@@ -92,25 +93,37 @@ def _main_device(flows: FlowBatch) -> tuple[npt.NDArray[np.uint64], int]:
 
 @dataclass(slots=True)
 class SourceProbe:
-    """Collects what a contestant says about benign words, and tries to tell the collection from it."""
+    """Collects what a contestant remembers, or else says, along benign flows, and tries to tell the route from it.
 
+    Attributes:
+        contestant: fitted; its scorer's states are read where it shows them, its scores otherwise.
+        seed: of the sampling.
+    """
+
+    contestant: Contestant
     seed: int
     inputs: list[npt.NDArray[np.float64]] = field(default_factory=list)
     sources: list[npt.NDArray[np.int64]] = field(default_factory=list)
     captures: list[npt.NDArray[np.int64]] = field(default_factory=list)
 
     def keep(self, part: Part, assessment: Assessment) -> None:
-        """Sample closing words of the part's benign flows."""
+        """Sample states along the part's benign flows, or scores of their closing words."""
         is_benign = require_labels(part.flows).malicious == 0
+        states = None
+        if isinstance(self.contestant, ScoringContestant):
+            states = self.contestant.sample_states(part.flows.take(is_benign), PROBE_STATES_PER_PART)
+        sampled = self._sample_scores(assessment, is_benign) if states is None else states.astype(np.float64)
+        self.inputs.append(np.nan_to_num(sampled))
+        is_log = part.capture.family in ("iot23", "lan-mixed")
+        self.sources.append(np.full(len(sampled), is_log, dtype=np.int64))
+        self.captures.append(np.full(len(sampled), _stable_number(part.capture.name), dtype=np.int64))
+
+    def _sample_scores(self, assessment: Assessment, is_benign: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
         words, scores = assessment.words, assessment.scores
         rows = np.flatnonzero(words.is_close & is_benign[words.flow])
-        rows = np.random.default_rng(self.seed).permutation(rows)[:PROBE_WORDS_PER_CAPTURE]
+        rows = np.random.default_rng(self.seed).permutation(rows)[:PROBE_WORDS_PER_PART]
         odds = np.log(np.clip(scores.class_probability[rows].astype(np.float64), 1e-9, 1.0))
-        columns = [odds, scores.role_probability[rows], scores.surprise_nats[rows, None]]
-        self.inputs.append(np.nan_to_num(np.concatenate(columns, axis=1)))
-        is_log = part.capture.family in ("iot23", "lan-mixed")
-        self.sources.append(np.full(len(rows), is_log, dtype=np.int64))
-        self.captures.append(np.full(len(rows), _stable_number(part.capture.name), dtype=np.int64))
+        return np.concatenate([odds, scores.role_probability[rows], scores.surprise_nats[rows, None]], axis=1)
 
     def balanced_accuracy(self) -> float | None:
         """How often the route (log or packets) is told right by a linear probe on other captures; 0.5 is chance.

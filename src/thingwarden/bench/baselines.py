@@ -1,4 +1,4 @@
-"""The baselines that the model must beat, each with the same tuning budget: three settings, one inner split.
+"""The baselines that the model must beat, each with the same tuning budget.
 
 In: a blind ``FoldView``. Out: contestants whose scorers read closing words only.
 Must never: choose a setting by anything but the training folds.
@@ -7,8 +7,9 @@ Must never: choose a setting by anything but the training folds.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
 from typing import Final, Protocol
 
 import numpy as np
@@ -89,12 +90,14 @@ class TrainingSet:
     """A fold's training words, with the inner split that settings are chosen on.
 
     Attributes:
-        timed, untimed: examples; None where the fold has none.
+        timed, untimed: examples; None where the fold has none. Patterns weigh the same.
+        timed_even: as ``timed``, but captures weigh the same, whatever the number of their patterns.
         timed_inner, untimed_inner: bool, the rows that are held out while a setting is chosen.
     """
 
     vocabulary: Vocabulary
     timed: Examples | None
+    timed_even: Examples | None
     untimed: Examples | None
     timed_inner: npt.NDArray[np.bool_]
     untimed_inner: npt.NDArray[np.bool_]
@@ -124,21 +127,35 @@ def read_training(view: FoldView, *, with_history: bool) -> TrainingSet:
     for part in view.train:
         if len(part.flows):
             captures[part.capture.name].append(part)
-    timed, inner = [], []
+    timed, inner, even = [], [], []
     for number, name in enumerate(_inner_order(captures)):
         flows = FlowBatch.concatenate([part.flows for part in captures[name]])
         weights = np.split(weigh_patterns(flows), np.cumsum([len(part.flows) for part in captures[name]])[:-1])
-        for part, weight in zip(captures[name], weights, strict=True):
-            timed.append(read_examples(vocabulary, part.flows, weight, with_history=with_history))
-            inner.append(np.full(len(timed[-1]), number % 3 == 0))
+        pieces = [
+            read_examples(vocabulary, part.flows, weight, with_history=with_history)
+            for part, weight in zip(captures[name], weights, strict=True)
+        ]
+        timed.append(Examples.join(pieces))
+        even.append(_even_out(timed[-1]))
+        inner.append(np.full(len(timed[-1]), number % 3 == 0))
     untimed, untimed_inner = _read_ton(vocabulary, ton)
     return TrainingSet(
         vocabulary=vocabulary,
         timed=balance(Examples.join(timed)) if timed else None,
+        timed_even=balance(Examples.join(even)) if even else None,
         untimed=untimed,
         timed_inner=np.concatenate(inner) if inner else np.zeros(0, dtype=np.bool_),
         untimed_inner=untimed_inner,
     )
+
+
+def _even_out(examples: Examples) -> Examples:
+    """The capture's benign rows weigh one together, and so do its malicious rows."""
+    is_benign = examples.label == 0
+    weight = examples.weight.copy()
+    for side in (is_benign, ~is_benign):
+        weight[side] /= max(weight[side].sum(), 1e-9)
+    return replace(examples, weight=weight)
 
 
 def _inner_order(captures: dict[str, list[Part]]) -> list[str]:
@@ -171,30 +188,42 @@ class BaselineFitter:
     def __call__(self, view: FoldView, seed: int) -> FittedScorer:
         """See ``contestants.Fitter``."""
         training = self._shelf.take(view, with_history=self._recipe.uses_history)
-        timed = self._choose(training.timed, training.timed_inner, len(CLASSES), seed)
-        untimed = self._choose(training.untimed, training.untimed_inner, len(TON_CLASSES), seed)
+        timed = self._choose((training.timed, training.timed_even), training.timed_inner, len(CLASSES), seed)
+        untimed = self._choose((training.untimed,), training.untimed_inner, len(TON_CLASSES), seed)
         scorer = BaselineScorer(timed, untimed, uses_history=self._recipe.uses_history)
         return FittedScorer(vocabulary=training.vocabulary, scorer=scorer)
 
     def _choose(
-        self, examples: Examples | None, inner: npt.NDArray[np.bool_], label_count: int, seed: int
+        self, weightings: Sequence[Examples | None], inner: npt.NDArray[np.bool_], label_count: int, seed: int
     ) -> Classifier | None:
-        if examples is None or not len(examples):
+        known = [examples for examples in weightings if examples is not None and len(examples)]
+        settings = list(product(known, self._recipe.makers))
+        if not settings:
             return None
-        figures = [_try_setting(maker(), examples, inner, label_count, seed) for maker in self._recipe.makers]
-        chosen = self._recipe.makers[int(np.argmax(figures))]()
+        judge = known[0]
+        figures = [_try_setting(maker(), examples, judge, inner, label_count, seed) for examples, maker in settings]
+        examples, maker = settings[int(np.argmax(figures))]
+        chosen = maker()
         chosen.fit(examples, label_count, seed)
         return chosen
 
 
 def _try_setting(
-    classifier: Classifier, examples: Examples, inner: npt.NDArray[np.bool_], label_count: int, seed: int
+    classifier: Classifier,
+    examples: Examples,
+    judge: Examples,
+    inner: npt.NDArray[np.bool_],
+    label_count: int,
+    seed: int,
 ) -> float:
-    """How well a setting does on the inner split: TPR at the budget for timed flows, macro-F1 for TON_IoT's."""
+    """How well a setting does on the inner split: TPR at the budget for timed flows, macro-F1 for TON_IoT's.
+
+    ``judge`` holds the same rows as ``examples``, weighted as results are weighted.
+    """
     random = np.random.default_rng(seed)
     rows = np.flatnonzero(~inner)
     learn = examples.take(random.permutation(rows)[:TUNING_ROWS])
-    held_out = examples.take(random.permutation(np.flatnonzero(inner))[:TUNING_ROWS])
+    held_out = judge.take(random.permutation(np.flatnonzero(inner))[:TUNING_ROWS])
     if not len(held_out) or not len(learn) or len(np.unique(learn.label)) < 2:
         return 0.0
     classifier.fit(learn, label_count, seed)

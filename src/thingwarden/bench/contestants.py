@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from thingwarden.bench.metrics import threshold_at
 from thingwarden.bench.weighting import weigh_patterns
-from thingwarden.bench.words import join_words
+from thingwarden.bench.words import join_words, slice_words
 from thingwarden.detect.calibrate import (
     HIGHEST_FLOW_THRESHOLD,
     choose_alarm_level,
@@ -34,6 +35,9 @@ from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView
+
+STATE_STRIDE_WORDS: Final = 24
+"""The provenance probe looks at the states after every so many words."""
 
 FPR_BUDGET: Final = 0.005
 """Share of held-out benign flows, and of their patterns, that may be called malicious."""
@@ -84,6 +88,14 @@ class FittedScorer:
     calibration: Calibration = field(default_factory=Calibration)
 
 
+@runtime_checkable
+class StatefulScorer(Scorer, Protocol):
+    """A scorer that shows what it remembers."""
+
+    def states(self) -> npt.NDArray[np.float32]:
+        """Each device's state, float32 (devices, H)."""
+
+
 class Fitter(Protocol):
     """The part of a contestant that learns."""
 
@@ -127,6 +139,21 @@ class ScoringContestant:
             correlator.update(words, scores, flows)
             incidents = correlator.finish(flows)
         return Assessment(verdicts=judge.verdicts(), incidents=tuple(incidents), words=words, scores=scores)
+
+    def sample_states(self, flows: FlowBatch, limit: int) -> npt.NDArray[np.float32] | None:
+        """States along a batch, float32 (k, H), at most about ``limit`` of them; None where the scorer shows none."""
+        assert self._fitted is not None, "fit comes first"
+        scorer = self._fitted.scorer
+        if not isinstance(scorer, StatefulScorer) or not len(flows):
+            return None
+        words = join_words(SentenceEncoder(self._fitted.vocabulary).encode(flows))
+        scorer.reset()
+        sampled = []
+        for start in range(0, min(len(words), limit * STATE_STRIDE_WORDS), STATE_STRIDE_WORDS):
+            chunk = slice_words(words, slice(start, start + STATE_STRIDE_WORDS))
+            scorer.score(chunk)
+            sampled.append(scorer.states()[np.unique(chunk.device)])
+        return np.concatenate(sampled)
 
     def _score(self, flows: FlowBatch) -> tuple[WordBatch, Scores, Sequence[Device]]:
         assert self._fitted is not None, "fit comes first"

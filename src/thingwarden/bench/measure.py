@@ -126,11 +126,15 @@ def measure_ton(view: FoldView, contestant: Contestant) -> dict[str, Any]:
 def _record_ton(ton: FlowBatch, rows: npt.NDArray[np.int64], contestant: Contestant) -> dict[str, Any]:
     width = len(TON_CLASSES)
     confusion = np.zeros((width, width), dtype=np.int64)
+    by_pattern = np.zeros((width, width))
+    weight = weigh_patterns(ton.take(rows)) if len(rows) else np.zeros(0)
     flagged = np.zeros(width, dtype=np.int64)
     for start in range(0, len(rows), TON_CHUNK_FLOWS):
         flows = ton.take(rows[start : start + TON_CHUNK_FLOWS])
         verdicts = contestant.assess(flows).verdicts
         truth = require_labels(flows).ton_class.astype(np.int64)
-        np.add.at(confusion, (truth, np.maximum(verdicts.ton_class, 0)), 1)
+        said = np.maximum(verdicts.ton_class, 0)
+        np.add.at(confusion, (truth, said), 1)
+        np.add.at(by_pattern, (truth, said), weight[start : start + TON_CHUNK_FLOWS])
         flagged += np.bincount(truth[verdicts.is_malicious], minlength=width)
-    return {"confusion": confusion.tolist(), "flagged": flagged.tolist()}
+    return {"confusion": confusion.tolist(), "by_pattern": by_pattern.tolist(), "flagged": flagged.tolist()}

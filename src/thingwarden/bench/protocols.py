@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from thingwarden.bench.audit import SourceProbe, gates_without_model, graft_attacks
 from thingwarden.bench.contestants import FPR_BUDGET, Contestant, ScoringContestant
@@ -22,6 +23,7 @@ from thingwarden.train.corpus import Corpus
 from thingwarden.train.folds import FoldPlan, FoldView, view_across, view_fold, view_random, view_without_classes
 
 Cell = dict[str, Any]
+Counts = npt.NDArray[np.float64]
 
 SESSIONS_FAMILY: Final = "sentinel-2016"
 DAYS_PER_WEEK: Final = 7.0
@@ -49,7 +51,7 @@ def measure_view(view: FoldView, contestant: Contestant, seed: int) -> Cell:
     contestant.fit(view.blind(), seed)
     fitted_s = time.perf_counter()
     is_outer = view.name.isdigit()
-    probe = SourceProbe(seed)
+    probe = SourceProbe(contestant, seed)
     parts = () if view.name == "random" else view.test
     cell: Cell = {
         "view": view.name,
@@ -186,24 +188,41 @@ def pool_ton(records: Sequence[dict[str, Any]], normals: str) -> dict[str, Any]:
         records: ``measure_ton`` of each fold.
         normals: ``pairs`` takes normal rows of held-out pairs, ``sources`` those of held-out source addresses.
     """
-    confusion = np.sum([record["pairs"]["confusion"] for record in records], axis=0, initial=0) + np.zeros((10, 10))
-    flagged = np.sum([record["pairs"]["flagged"] for record in records], axis=0, initial=0) + np.zeros(10)
-    if normals == "sources":
-        confusion[0] = np.sum([record["sources"]["confusion"][0] for record in records], axis=0, initial=0)
-        flagged[0] = np.sum([record["sources"]["flagged"][0] for record in records], initial=0)
-    truth, said = (axis.ravel() for axis in np.indices(confusion.shape))
-    per_class = score_classes(truth, said, confusion.ravel(), TON_CLASSES)
+    confusion = _sum_counts(records, "confusion", normals)
+    by_pattern = _sum_counts(records, "by_pattern", normals)
+    flagged = _sum_counts(records, "flagged", normals)
+    per_class = _score_confusion(confusion)
+    folds = [macro_f1(_score_confusion(_sum_counts([record], "confusion", normals))) for record in records]
     rows = confusion.sum(axis=1)
     return {
         "rows": int(rows.sum()),
         "macro_f1": macro_f1(per_class),
         "macro_f1_without_mitm": macro_f1(per_class, without=("mitm",)),
+        "macro_f1_mean_of_folds": float(np.mean([fold for fold in folds if fold is not None])) if folds else None,
+        "macro_f1_by_pattern": macro_f1(_score_confusion(by_pattern)),
         "tpr": _ratio(confusion[1:, 1:].sum(), rows[1:].sum()),
         "fpr": _ratio(confusion[0, 1:].sum(), rows[0]),
+        "fpr_by_pattern": _ratio(by_pattern[0, 1:].sum(), by_pattern[0].sum()),
         "tpr_at_threshold": _ratio(flagged[1:].sum(), rows[1:].sum()),
         "fpr_at_threshold": _ratio(flagged[0], rows[0]),
         "f1_per_class": {name: figures["f1"] for name, figures in per_class.items()},
     }
+
+
+def _sum_counts(records: Sequence[dict[str, Any]], key: str, normals: str) -> Counts:
+    """Counts of all records, by true class first; the normal class's from the protocol that ``normals`` names."""
+    width = len(TON_CLASSES)
+    total = np.zeros(width) if key == "flagged" else np.zeros((width, width))
+    for record in records:
+        counts = np.array(record["pairs"][key], dtype=np.float64)
+        counts[0] = np.array(record[normals][key], dtype=np.float64)[0]
+        total += counts
+    return total
+
+
+def _score_confusion(confusion: Counts) -> dict[str, dict[str, float]]:
+    truth, said = (axis.ravel() for axis in np.indices(confusion.shape))
+    return score_classes(truth, said, confusion.ravel(), TON_CLASSES)
 
 
 def _pool_classes(plan: FoldPlan, view: dict[str, Cell]) -> dict[str, Any]:
@@ -222,10 +241,8 @@ def _pool_classes(plan: FoldPlan, view: dict[str, Cell]) -> dict[str, Any]:
             "fpr": _pooled(cell["captures"], "benign", "weight"),
         }
     ton_cells = [view[f"class-{fold}"] for fold in range(plan.count) if f"class-{fold}" in view]
-    confusion = np.sum([cell["ton"]["pairs"]["confusion"] for cell in ton_cells], axis=0, initial=0) + np.zeros(
-        (10, 10)
-    )
-    flagged = np.sum([cell["ton"]["pairs"]["flagged"] for cell in ton_cells], axis=0, initial=0) + np.zeros(10)
+    confusion = _sum_counts([cell["ton"] for cell in ton_cells], "confusion", "pairs")
+    flagged = _sum_counts([cell["ton"] for cell in ton_cells], "flagged", "pairs")
     for number, name in enumerate(TON_CLASSES):
         rows = float(confusion[number].sum())
         if number and rows:

@@ -66,6 +66,11 @@ def join_words(chunks: Iterable[WordBatch]) -> WordBatch:
     )
 
 
+def slice_words(words: WordBatch, rows: slice) -> WordBatch:
+    """The words at ``rows``."""
+    return WordBatch(**{field.name: getattr(words, field.name)[rows] for field in fields(WordBatch)})
+
+
 def read_examples(
     vocabulary: Vocabulary, flows: FlowBatch, weight: npt.NDArray[np.float64], *, with_history: bool
 ) -> Examples:
