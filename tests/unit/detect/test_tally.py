@@ -1,0 +1,105 @@
+"""What an incident remembers: bounded, exact in its sums, sceptical of origins."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from thingwarden.detect.tally import (
+    MAX_CONTACTS,
+    SHOWN_CONTACTS,
+    SHOWN_DETECTIONS,
+    EvidenceColumns,
+    Tally,
+    has_completed_exchange,
+    instant_from_s,
+    proto_name,
+)
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.testing import FlowSpec, build_flows
+
+SCAN = CLASS_INDEX[AttackClass.SCAN]
+
+
+def evidence_of(flows: FlowBatch, is_close: bool = True) -> EvidenceColumns:
+    count = len(flows)
+    return EvidenceColumns(
+        flow=np.arange(count),
+        is_orig=np.ones(count, dtype=np.bool_),
+        is_close=np.full(count, is_close),
+        known_at_s=flows.ended_at_s,
+        log_odds=np.linspace(3.0, 9.0, count),
+        attack_class=np.full(count, SCAN, dtype=np.int8),
+        is_first=np.ones(count, dtype=np.bool_),
+    )
+
+
+def test_a_scan_of_many_is_counted_not_listed() -> None:
+    flows = build_flows([FlowSpec(resp=f"10.{n >> 8}.{n & 255}.1", resp_port=23) for n in range(MAX_CONTACTS + 100)])
+    tally = Tally()
+    tally.add(evidence_of(flows), flows)
+    assert len(tally.services) == MAX_CONTACTS
+    assert tally.untold_flow_count == 100
+    assert tally.flow_count == MAX_CONTACTS + 100
+    assert len(tally.contacts()) == SHOWN_CONTACTS
+
+
+def test_the_loudest_flows_are_shown_once_each_loudest_first() -> None:
+    flows = build_flows([FlowSpec(at_s=n) for n in range(20)])
+    tally = Tally()
+    tally.add(evidence_of(flows, is_close=False), flows)
+    tally.add(evidence_of(flows), flows)
+    shown = tally.detections(flows)
+    assert [detection.flow for detection in shown] == [19, 18, 17, 16, 15]
+    assert len(shown) == SHOWN_DETECTIONS
+    assert all(detection.conn_state == "SF" for detection in shown)
+
+
+def test_an_open_flow_shows_no_outcome() -> None:
+    flows = build_flows([FlowSpec(service="http")])
+    tally = Tally()
+    tally.add(evidence_of(flows, is_close=False), flows)
+    (detection,) = tally.detections(flows)
+    assert (detection.conn_state, detection.sent_bytes, detection.service) == (None, None, None)
+
+
+def test_a_beat_needs_enough_even_intervals() -> None:
+    def rhythm_of(starts_s: list[float]) -> bool:
+        flows = build_flows([FlowSpec(at_s=at_s) for at_s in starts_s])
+        tally = Tally()
+        tally.add(evidence_of(flows), flows)
+        rhythm = tally.rhythm()
+        return rhythm is not None and rhythm.is_periodic
+
+    assert rhythm_of([0, 30, 60.5, 90, 120, 149.5, 180])
+    assert not rhythm_of([0, 30, 60])
+    assert not rhythm_of([0, 5, 60, 62, 300, 301, 900])
+    assert not rhythm_of([n * 0.01 for n in range(50)])
+
+
+@pytest.mark.parametrize(
+    ("spec", "is_proof"),
+    [
+        (FlowSpec(conn_state="SF"), True),
+        (FlowSpec(conn_state="S1", resp_bytes=10), True),
+        (FlowSpec(conn_state="S1", resp_bytes=0), False),
+        (FlowSpec(conn_state="S0"), False),
+        (FlowSpec(conn_state="REJ"), False),
+        (FlowSpec(conn_state="RSTO", resp_bytes=0), False),
+        (FlowSpec(conn_state="RSTOS0"), False),
+        (FlowSpec(conn_state="OTH"), False),
+        (FlowSpec(conn_state="SF", proto="udp"), False),
+    ],
+)
+def test_only_what_a_spoofer_cannot_do_proves_the_origin(spec: FlowSpec, is_proof: bool) -> None:
+    assert has_completed_exchange(build_flows([spec]), np.array([0]))[0] == is_proof
+
+
+def test_impossible_instants_are_clipped() -> None:
+    assert instant_from_s(1e20).year == 9999
+    assert instant_from_s(-5.0).year == 1970
+
+
+def test_protocols_have_names() -> None:
+    assert [proto_name(number) for number in (1, 6, 17, 58, 47)] == ["icmp", "tcp", "udp", "icmp6", "47"]
