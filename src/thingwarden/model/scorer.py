@@ -1,0 +1,173 @@
+"""The flow language model at run time: words in, scores out, one small state per device.
+
+In: ``WordBatch`` chunks in knowable order. Out: ``Scores``.
+Must never: import torch; let the cut of a chunk or the mix of devices in it change a score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from thingwarden.domain.errors import ArtifactError
+from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
+from thingwarden.domain.word import ROLES, Scores, WordBatch
+from thingwarden.model.artifact import Artifact
+
+SLICE_WORDS: Final = 256
+"""Words of one sentence per run of the network; a longer stretch is cut and its state carried on."""
+
+RUN_WORDS: Final = 2048
+"""Words per run of the network, padding included; bounds memory at about 20 MB."""
+
+_FIRST_DEVICES: Final = 64
+
+
+class _Stretches:
+    """The sentences, or parts of sentences, that a chunk holds, each with the state it stands at.
+
+    Attributes:
+        order: int64 (n,), words sorted by device.
+        first, count: int64 (S,), where in ``order`` each stretch's unread words begin, and how many they are.
+        device: int64 (S,).
+        hidden, summary: float32 (S, H).
+    """
+
+    def __init__(self, words: WordBatch, hidden: npt.NDArray[np.float32], summary: npt.NDArray[np.float32]) -> None:
+        self.order = np.argsort(words.device, kind="stable")
+        device, starts = words.device[self.order], words.starts_sentence[self.order]
+        breaks = np.ones(len(device), dtype=bool)
+        breaks[1:] = (device[1:] != device[:-1]) | starts[1:]
+        self.first = np.flatnonzero(breaks)
+        self.count = np.diff(np.append(self.first, len(device)))
+        self.device = device[self.first].astype(np.int64)
+        is_fresh = starts[self.first][:, None]
+        self.hidden = np.where(is_fresh, np.float32(0), hidden[self.device])
+        self.summary = np.where(is_fresh, np.float32(0), summary[self.device])
+
+    def groups(self) -> Iterator[npt.NDArray[np.int64]]:
+        """Indices of stretches to read next, those of similar length together so that little is padding."""
+        length = np.frexp(np.minimum(self.count, SLICE_WORDS).astype(np.float64))[1]
+        for exponent in np.unique(length[self.count > 0]).tolist():
+            alike = np.flatnonzero((length == exponent) & (self.count > 0))
+            width = max(1, RUN_WORDS >> int(exponent))
+            yield from np.split(alike, range(width, len(alike), width))
+
+    def advance(
+        self, group: npt.NDArray[np.int64], hidden: npt.NDArray[np.float32], summary: npt.NDArray[np.float32]
+    ) -> None:
+        """Note that a slice of each stretch of ``group`` was read."""
+        self.hidden[group], self.summary[group] = hidden, summary
+        self.first[group] += SLICE_WORDS
+        self.count[group] = np.maximum(self.count[group] - SLICE_WORDS, 0)
+
+    @property
+    def is_last(self) -> npt.NDArray[np.bool_]:
+        """Which stretch is its device's last in the chunk, bool (S,)."""
+        return np.append(self.device[1:] != self.device[:-1], True)
+
+
+class FlowScorer:
+    """Scores words by the network of an artifact.
+
+    Args:
+        artifact: a verified model.
+        threads: processor threads that a run may use.
+
+    Raises:
+        ArtifactError: ONNX Runtime refuses the network.
+    """
+
+    def __init__(self, artifact: Artifact, *, threads: int = 1) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.enable_cpu_mem_arena = False
+        options.log_severity_level = 3
+        try:
+            self._session = onnxruntime.InferenceSession(
+                artifact.network, sess_options=options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime raises a family of its own, none of them public
+            raise ArtifactError(str(artifact.path / "model.onnx"), f"not a network that runs here: {error}") from error
+        inputs = {value.name: value.shape for value in self._session.get_inputs()}
+        self._field_count, self._width = int(inputs["ids"][2]), int(inputs["hidden"][2])
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget every device's state."""
+        self._hidden = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
+        self._summary = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
+
+    @property
+    def state_bytes(self) -> int:
+        """Memory of one device's state."""
+        return int(self._hidden[0].nbytes + self._summary[0].nbytes)
+
+    def states(self) -> npt.NDArray[np.float32]:
+        """Each device's last summary, float32 (devices, H): what the provenance probe reads."""
+        return self._summary.copy()
+
+    def score(self, words: WordBatch) -> Scores:
+        """Score n words in order.
+
+        Raises:
+            ArtifactError: the words have another number of fields than the network reads.
+        """
+        if words.fields.shape[1] != self._field_count:
+            raise ArtifactError(
+                "model.onnx", f"reads {self._field_count} fields, the encoder gives {words.fields.shape[1]}"
+            )
+        scores = _empty_scores(len(words))
+        if not len(words):
+            return scores
+        self._reserve(int(words.device.max()) + 1)
+        stretches = _Stretches(words, self._hidden, self._summary)
+        while stretches.count.any():
+            for group in stretches.groups():
+                self._run(words, stretches, group, scores)
+        last = stretches.is_last
+        self._hidden[stretches.device[last]] = stretches.hidden[last]
+        self._summary[stretches.device[last]] = stretches.summary[last]
+        return scores
+
+    def _reserve(self, count: int) -> None:
+        if count > len(self._hidden):
+            extra = np.zeros((max(count, 2 * len(self._hidden)) - len(self._hidden), self._width), dtype=np.float32)
+            self._hidden = np.concatenate([self._hidden, extra])
+            self._summary = np.concatenate([self._summary, extra])
+
+    def _run(self, words: WordBatch, stretches: _Stretches, group: npt.NDArray[np.int64], scores: Scores) -> None:
+        counts = np.minimum(stretches.count[group], SLICE_WORDS)
+        first, step = stretches.first[group], np.arange(counts.max())[:, None]
+        is_word = step < counts  # (T, B)
+        rows = stretches.order[np.where(is_word, first + step, first)]
+        feeds = {
+            "ids": words.fields[rows].astype(np.int32),
+            "counts": counts.astype(np.int32),
+            "hidden": stretches.hidden[group][None],
+            "summary": stretches.summary[group],
+        }
+        attack_class, ton_class, role, surprise, hidden, summaries = self._session.run(None, feeds)
+        rows = rows[is_word]
+        scores.class_probability[rows] = attack_class[is_word]
+        scores.ton_probability[rows] = ton_class[is_word]
+        scores.role_probability[rows] = role[is_word]
+        scores.surprise_nats[rows] = surprise[is_word]
+        stretches.advance(group, hidden[0], summaries[counts - 1, np.arange(len(group))])
+
+
+def _empty_scores(count: int) -> Scores:
+    def zeros(width: int) -> npt.NDArray[np.float32]:
+        return np.zeros((count, width), dtype=np.float32)
+
+    return Scores(
+        class_probability=zeros(len(CLASSES)),
+        ton_probability=zeros(len(TON_CLASSES)),
+        role_probability=zeros(len(ROLES)),
+        surprise_nats=np.zeros(count, dtype=np.float32),
+    )

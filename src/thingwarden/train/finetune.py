@@ -1,0 +1,181 @@
+"""The training loop: next words first, then next words, classes, types and roles together.
+
+In: a ``Stage`` of lives, TON_IoT's rows, a recipe, a seed. Out: a trained ``FlowLanguageModel``.
+Must never: see a part that the fold holds out; make a malicious word the target of the next-word head.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from thingwarden.encode.vocabulary import CLOSE_FIELDS, FIELD_NAMES, LEARNED_FIELDS, MASKED, Vocabulary
+from thingwarden.train.lesson import Lesson, lay_lanes
+from thingwarden.train.network import FlowLanguageModel, Outputs, Shape, State, word_log_likelihood
+from thingwarden.train.recipe import Recipe
+from thingwarden.train.scenes import Sentence, Stage
+from thingwarden.train.table import TypedRows
+
+OUTCOME_FIELDS: Final = (*CLOSE_FIELDS, *LEARNED_FIELDS)
+OPEN_WORD_WEIGHT: Final = 0.4
+"""Weight of an opening's class loss: it cannot know the outcome, and must still speak early."""
+
+TABLE_CLASS_WEIGHT: Final = 0.15
+"""Weight of the product's classes on TON_IoT's rows: three in four are attacks and many show nothing of it."""
+
+TABLE_MASKING: Final = 0.02
+ROLE_WEIGHT: Final = 0.3
+LONE_SHARE: Final = 0.1
+GRADIENT_LIMIT: Final = 1.0
+WARM_UP_SHARE: Final = 0.05
+LONGEST_ROUND_STEPS: Final = 400
+
+Progress = Callable[[str, int, int], None]
+"""Called with the phase, the rounds done and the rounds in all."""
+
+
+def shape_from(vocabulary: Vocabulary, recipe: Recipe) -> Shape:
+    """The network's shape for a vocabulary."""
+    return Shape(
+        sizes=vocabulary.sizes,
+        is_outcome=tuple(name in OUTCOME_FIELDS for name in FIELD_NAMES),
+        width=recipe.width,
+        state_width=recipe.state_width,
+    )
+
+
+@dataclass(slots=True)
+class Trainer:
+    """One training run."""
+
+    model: FlowLanguageModel
+    stage: Stage
+    table: TypedRows | None
+    recipe: Recipe
+    rng: np.random.Generator
+    optimizer: torch.optim.Optimizer
+    step_count: int = 0
+
+    @classmethod
+    def prepare(
+        cls, vocabulary: Vocabulary, stage: Stage, table: TypedRows | None, recipe: Recipe, seed: int
+    ) -> Trainer:
+        """A fresh model and optimiser, seeded."""
+        torch.manual_seed(seed)
+        model = FlowLanguageModel(shape_from(vocabulary, recipe))
+        decayed = [p for p in model.parameters() if p.dim() > 1]
+        plain = [p for p in model.parameters() if p.dim() <= 1]
+        groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
+        return cls(model, stage, table, recipe, np.random.default_rng(seed), optimizer)
+
+    def run(self, progress: Progress | None = None) -> FlowLanguageModel:
+        """Train through all rounds."""
+        recipe = self.recipe
+        total = recipe.pretrain_rounds + recipe.finetune_rounds
+        for round_index in range(total):
+            is_pretraining = round_index < recipe.pretrain_rounds
+            self._run_round(round_index, total, is_pretraining)
+            if progress is not None:
+                progress("pretraining" if is_pretraining else "fine-tuning", round_index + 1, total)
+        self.model.eval()
+        return self.model
+
+    def draw_sentences(self, is_pretraining: bool) -> list[Sentence]:
+        """A round's scenes: native stretches, grafts, and lone words of sources that have history."""
+        recipe, count = self.recipe, self.recipe.sentences_per_round
+        grafts = int(count * recipe.graft_share)
+        share = 0.0 if is_pretraining else recipe.malicious_graft_share
+        return [
+            *self.stage.native(self.rng, count - grafts),
+            *self.stage.grafted(self.rng, grafts, malicious_share=share, sketch_share=recipe.sketch_share),
+        ]
+
+    def _run_round(self, round_index: int, total: int, is_pretraining: bool) -> None:
+        lone = self.stage.lone(self.rng, 4096)
+        lessons = list(lay_lanes(self.draw_sentences(is_pretraining), self.recipe, self.rng))[:LONGEST_ROUND_STEPS]
+        state = self.model.initial_state(self.recipe.lanes)
+        for step, lesson in enumerate(lessons):
+            self._set_rate((round_index + step / len(lessons)) / total)
+            keep = torch.from_numpy(~lesson.restarts).float()
+            state = State(state.hidden * keep[None, :, None], state.summary * keep[:, None])
+            loss, outputs = self._lesson_loss(lesson, state, is_pretraining)
+            if not is_pretraining:
+                loss = loss + self._lone_loss(lone) + self._table_loss()
+            self.optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
+            self.optimizer.step()
+            self.step_count += 1
+            state = State(outputs.state.hidden.detach(), outputs.state.summary.detach())
+
+    def _set_rate(self, done: float) -> None:
+        warm = min(1.0, done / WARM_UP_SHARE)
+        cosine = 0.5 * (1.0 + np.cos(np.pi * min(1.0, done)))
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.recipe.learning_rate * warm * (0.02 + 0.98 * cosine)
+
+    def _lesson_loss(self, lesson: Lesson, state: State, is_pretraining: bool) -> tuple[Tensor, Outputs]:
+        ids = torch.from_numpy(lesson.ids)
+        outputs = self.model(ids, state)
+        benign = torch.from_numpy(lesson.is_word & (lesson.attack_class == 0))
+        surprise = self._next_word_loss(outputs, ids, benign)
+        if is_pretraining:
+            return surprise, outputs
+        attack_class, weight = torch.from_numpy(lesson.attack_class), torch.from_numpy(lesson.weight)
+        weight = weight * torch.where(ids[..., 0] == 1, OPEN_WORD_WEIGHT, 1.0)
+        classes = _weighted_loss(outputs.attack_class, attack_class, weight)
+        roles = _weighted_loss(outputs.role, torch.from_numpy(lesson.role), weight)
+        return classes + ROLE_WEIGHT * roles + self.recipe.pretrain_weight * surprise, outputs
+
+    def _next_word_loss(self, outputs: Outputs, ids: Tensor, chosen: Tensor) -> Tensor:
+        """Mean nats per benign word, over the fields that the word is the first to tell."""
+        if not chosen.any():
+            return outputs.word.sum() * 0.0
+        logits, words = outputs.word[chosen], ids[chosen]
+        likelihood = word_log_likelihood(logits, words, self.model.shape.sizes)
+        told = told_fields(words, torch.tensor(self.model.shape.is_outcome))
+        return -(likelihood * told).sum(dim=-1).mean()
+
+    def _lone_loss(self, sentences: list[Sentence]) -> Tensor:
+        rows = [sentences[i] for i in self.rng.integers(0, len(sentences), self.recipe.table_rows_per_step // 3)]
+        ids = torch.from_numpy(np.stack([row.fields for row in rows]).astype(np.int64))
+        outputs = self.model(ids, self.model.initial_state(len(rows)))
+        target = torch.from_numpy(np.stack([row.attack_class for row in rows]).astype(np.int64))
+        benign = (target == 0).float()
+        weight = (target >= 0) * (benign / benign.mean().clamp(0.1) + (1 - benign) / (1 - benign).mean().clamp(0.1))
+        return LONE_SHARE * _weighted_loss(outputs.attack_class, target, weight)
+
+    def _table_loss(self) -> Tensor:
+        if self.table is None:
+            return torch.zeros(())
+        rows = self.table.draw(self.rng, self.recipe.table_rows_per_step)
+        fields = self.table.fields[rows].astype(np.int64)
+        fields[np.repeat(self.rng.random((len(rows), 1, fields.shape[2])) < TABLE_MASKING, 2, axis=1)] = MASKED
+        outputs = self.model(torch.from_numpy(fields), self.model.initial_state(len(rows)))
+        types = torch.from_numpy(self.table.ton_class[rows].astype(np.int64))
+        classes = torch.from_numpy(self.table.attack_class[rows].astype(np.int64))
+        weight = torch.where(classes == 0, 3.0, 1.0)  # one normal row for three attacks in the set
+        typed = nn.functional.cross_entropy(outputs.ton_class[:, 1], types)
+        product = _weighted_loss(outputs.attack_class[:, 1], classes, weight)
+        return typed + TABLE_CLASS_WEIGHT * product
+
+
+def told_fields(ids: Tensor, is_outcome: Tensor) -> Tensor:
+    """Which fields count as news in each word, float (..., F): an opening's own, a closing's outcome; none masked."""
+    is_close = (ids[..., :1] == 2).expand(ids.shape)
+    return ((is_close == is_outcome) & (ids > 0)).float()
+
+
+def _weighted_loss(logits: Tensor, target: Tensor, weight: Tensor) -> Tensor:
+    """Cross-entropy over targets of at least 0, weighted, divided by the number of words."""
+    flat = nn.functional.cross_entropy(
+        logits.reshape(-1, logits.shape[-1]), target.clamp(min=0).reshape(-1), reduction="none"
+    )
+    usable = (target >= 0).reshape(-1) * weight.reshape(-1)
+    return (flat * usable).sum() / usable.sum().clamp(min=1.0)

@@ -1,0 +1,179 @@
+"""One training run from flows to artifact: vocabulary, scenes, network, export, thresholds, card.
+
+In: the parts to learn from, the benign parts to set thresholds on, a recipe, a seed. Out: a model folder.
+Must never: set a threshold on a device that was learned from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from thingwarden import __version__
+from thingwarden.detect.calibrate import (
+    choose_alarm_level,
+    choose_flow_threshold,
+    device_hour_maxima,
+    surprise_scale,
+)
+from thingwarden.detect.verdict import judge_flows
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.word import Scores, WordBatch
+from thingwarden.encode.sentence import SentenceEncoder
+from thingwarden.encode.vocabulary import Vocabulary
+from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
+from thingwarden.model.scorer import FlowScorer
+from thingwarden.train.card import CardFacts, render_card
+from thingwarden.train.corpus import Corpus, Part
+from thingwarden.train.export import export_network
+from thingwarden.train.finetune import Progress, Trainer
+from thingwarden.train.network import FlowLanguageModel
+from thingwarden.train.recipe import Recipe
+from thingwarden.train.scenes import Stage
+from thingwarden.train.table import collect_typed_rows
+
+FPR_BUDGET: Final = 0.002
+"""Share of held-out benign flows that a shipped model may call malicious."""
+
+Scored = list[tuple[WordBatch, Scores]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingSet:
+    """What a run learns from.
+
+    Attributes:
+        train: timed parts, labelled.
+        calibration: benign parts of devices that are not in ``train``.
+        table: TON_IoT rows to learn from; may be empty.
+    """
+
+    train: Sequence[Part]
+    calibration: Sequence[Part]
+    table: FlowBatch
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """A trained network with its vocabulary."""
+
+    vocabulary: Vocabulary
+    model: FlowLanguageModel
+    step_count: int
+
+
+def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progress | None = None) -> Trained:
+    """Fit vocabulary and network.
+
+    Args:
+        data: its calibration parts are not looked at.
+        recipe: sizes, lengths, shares.
+        seed: of the weights and of everything drawn.
+        progress: told after every round.
+    """
+    vocabulary = Vocabulary.fit([*(part.flows for part in data.train), data.table])
+    stage = Stage(data.train, vocabulary)
+    trainer = Trainer.prepare(vocabulary, stage, collect_typed_rows(data.table, vocabulary), recipe, seed)
+    return Trained(vocabulary=vocabulary, model=trainer.run(progress), step_count=trainer.step_count)
+
+
+def train_artifact(
+    data: TrainingSet,
+    out: Path,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Artifact:
+    """Train, export, calibrate and write a model folder.
+
+    Args:
+        data: what to learn from, and on whom to set thresholds.
+        out: the folder; replaced file by file.
+        recipe, seed, progress: see ``train_network``.
+        now: the clock that dates the card.
+
+    Raises:
+        ArtifactError: what was written does not verify.
+    """
+    trained = train_network(data, recipe, seed, progress)
+    contents = {
+        "model.onnx": export_network(trained.model),
+        "vocabulary.json": json.dumps(trained.vocabulary.to_json(), indent=1).encode(),
+        "calibration.json": Calibration().to_json().encode(),
+        "card.md": b"",
+    }
+    trained_at = now().isoformat(timespec="seconds")
+    described = {
+        "name": recipe.name,
+        "version": __version__,
+        "trained_at": trained_at,
+        "training": {"recipe_sha256": recipe.digest(), "seed": seed, "steps": trained.step_count},
+    }
+    write_artifact(out, contents, **described)
+    calibration = calibrate(data.calibration, load_artifact(out))
+    contents["calibration.json"] = calibration.to_json().encode()
+    facts = CardFacts(
+        recipe=recipe,
+        seed=seed,
+        trained_at=trained_at,
+        parameter_count=sum(parameter.numel() for parameter in trained.model.parameters()),
+        network_bytes=len(contents["model.onnx"]),
+        train=data.train,
+        calibration=data.calibration,
+        table_rows=len(data.table),
+        thresholds=calibration,
+    )
+    contents["card.md"] = render_card(facts).encode()
+    write_artifact(out, contents, **described)
+    return load_artifact(out)
+
+
+def calibrate(parts: Sequence[Part], artifact: Artifact, start: Calibration | None = None) -> Calibration:
+    """Set flow threshold, surprise scale and alarm level on benign parts.
+
+    Args:
+        parts: benign, of devices that the artifact was not trained on; without any, ``start`` is returned.
+        artifact: the trained model.
+        start: everything that is not set here.
+    """
+    calibration = start or Calibration()
+    vocabulary, scorer = Vocabulary.from_json(artifact.vocabulary), FlowScorer(artifact)
+    scored = [(part, score_part(part.flows, vocabulary, scorer)) for part in parts if len(part.flows)]
+    if not scored:
+        return calibration
+    probability = {
+        f"{number} {part.capture.name}": judge_flows(chunks, len(part.flows), calibration).malicious_probability
+        for number, (part, chunks) in enumerate(scored)
+    }
+    surprise = np.concatenate([scores.surprise_nats for _, chunks in scored for _, scores in chunks])
+    is_close = np.concatenate([words.is_close for _, chunks in scored for words, _ in chunks])
+    calibration = replace(
+        calibration,
+        flow_threshold=choose_flow_threshold(probability, FPR_BUDGET),
+    )
+    scale: dict[str, Any] = {**surprise_scale(surprise, is_close)}
+    calibration = replace(calibration, **scale)
+    maxima = np.concatenate([device_hour_maxima(chunks, calibration) for _, chunks in scored])
+    return replace(calibration, alarm_level_nats=choose_alarm_level(maxima))
+
+
+def score_part(flows: FlowBatch, vocabulary: Vocabulary, scorer: FlowScorer) -> Scored:
+    """A batch's words and scores, from a fresh encoder and scorer."""
+    scorer.reset()
+    return [(words, scorer.score(words)) for words in SentenceEncoder(vocabulary).encode(flows)]
+
+
+def whole_set(corpus: Corpus, calibration_groups: Sequence[str]) -> TrainingSet:
+    """Everything at hand, but for the benign devices of ``calibration_groups``, on which thresholds are set."""
+    held = [part for part in corpus.parts if part.capture.kind == "benign" and part.capture.group in calibration_groups]
+    kept = {id(part) for part in held}
+    train = [part for part in corpus.parts if id(part) not in kept]
+    return TrainingSet(train=train, calibration=held, table=corpus.ton)
