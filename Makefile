@@ -59,7 +59,7 @@ bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, 
 	$(BIN)/thingwarden bench zeek --data $(DATA)
 	$(BIN)/thingwarden bench speed --data $(DATA)
 
-lab: $(RUNTIME) ## remake the packaged sample in network namespaces (root)
+lab: $(FULL) ## remake the packaged sample in network namespaces (root)
 	@sh deploy/apt.sh --required
 	$(BIN)/thingwarden lab sample --out src/thingwarden/data/sample
 

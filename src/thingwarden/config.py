@@ -35,6 +35,9 @@ CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 PACKAGED_MODEL: Final = Path(__file__).resolve().parent / "data" / "model" / "nano"
 """The model that ships with the package."""
 
+PACKAGED_SAMPLE: Final = PACKAGED_MODEL.parents[1] / "sample" / "sample.pcap.gz"
+"""The capture that the demo judges, made by the project's own lab."""
+
 MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
 

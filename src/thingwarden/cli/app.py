@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from io import TextIOWrapper
 from typing import Final
 
 import click
@@ -30,7 +31,13 @@ EXIT_BROKEN_PIPE: Final = 141
 """128 + SIGPIPE: the reader of our output went away."""
 
 COMMANDS: Final = {
+    "demo": ("replay", "demo", "Judge the packaged sample: start here."),
+    "replay": ("replay", "replay", "Judge captures and logs; plan a response."),
+    "devices": ("journal", "devices", "List the devices that the journal knows."),
+    "incidents": ("journal", "incidents", "List or show the journal's incidents."),
     "meter": ("meter", "meter", "Turn packets into a Zeek-format conn.log."),
+    "evaluate": ("evaluate", "evaluate", "Compare verdicts with the labels of labelled input."),
+    "bench": ("bench", "bench_group", "Measure the model against every baseline."),
     "model": ("model", "model_group", "Show or verify a model."),
     "lab": ("lab", "lab_group", "Run a scenario in a simulated network (root)."),
     "config": ("settings", "config_group", "Check, show or write the configuration."),
@@ -79,6 +86,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code of docs/errors.md.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     invocation = Invocation()
     try:

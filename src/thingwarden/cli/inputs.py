@@ -1,20 +1,22 @@
-"""Inputs as commands take them: a path, perhaps a format, and what became of their rows.
+"""Inputs as commands take them: paths, perhaps a format, and what became of their rows.
 
-In: arguments. Out: opened sources, their flows, the counts that people are shown.
+In: arguments. Out: opened sources, their flows, the remarks that people are shown.
 Must never: hide what was skipped.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
-from thingwarden.cli.invocation import Invocation
+from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
+    from thingwarden.domain.flow import FlowBatch
     from thingwarden.ingest.recognise import Format
     from thingwarden.ingest.source import FlowFile
 
@@ -25,11 +27,24 @@ FORMAT_NAMES: Final = ("pcap", "pcapng", "zeek-tsv", "zeek-json", "ton-iot")
 
 InputPath: Final = click.Path(path_type=Path, allow_dash=True)
 
+_USED: Final = ("rows", "flows", "frames", "packets")
+
 
 def format_option(command: AnyCommand) -> AnyCommand:
     """Add ``--format``; the command gets ``format_name``, None to recognise by content."""
     return click.option(
         "--format", "format_name", type=click.Choice(FORMAT_NAMES), help="What the input is, instead of recognising it."
+    )(command)
+
+
+def data_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--data``, the folder of public captures; the command gets ``data``."""
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        envvar="THINGWARDEN_DATA",
+        required=True,
+        help="Folder of the public captures; THINGWARDEN_DATA says the same.",
     )(command)
 
 
@@ -40,14 +55,39 @@ def format_from_name(name: str | None) -> Format | None:
     return None if name is None else Format(name)
 
 
-def notes_of(source: FlowFile) -> list[str]:
-    """What a person should know about an input that was read to its end: cuts, and what was left out."""
-    notes = [f"{source.path}: {note}" for note in getattr(source.source, "notes", ())]
-    left_out = left_out_counts(source.counts)
-    if left_out:
-        said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
-        notes.append(f"{source.path}: left out {said}")
-    return notes
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One opened input.
+
+    Attributes:
+        file: what reads it.
+    """
+
+    file: FlowFile
+
+    @property
+    def notes(self) -> list[str]:
+        """After reading: what a person should know, where it was cut and what was left out."""
+        notes = [f"{self.file.path}: {note}" for note in getattr(self.file.source, "notes", ())]
+        left_out = left_out_counts(self.file.counts)
+        if left_out:
+            said = ", ".join(f"{count:,} {reason.replace('_', ' ')}" for reason, count in left_out.items())
+            notes.append(f"{self.file.path}: left out {said}")
+        return notes
+
+
+def open_inputs(paths: Sequence[Path], known_format: Format | None) -> list[Input]:
+    """Recognise every input before any is read.
+
+    Raises:
+        InputError: one is of no supported format.
+        RequestError: one does not exist, or standard input is named twice.
+    """
+    from thingwarden.ingest.source import open_source
+
+    if sum(path == Path("-") for path in paths) > 1:
+        raise RequestError("standard input", "is named more than once", "name it once")
+    return [Input(open_source(path, format=known_format)) for path in paths]
 
 
 def left_out_counts(counts: Mapping[str, int]) -> dict[str, int]:
@@ -55,10 +95,31 @@ def left_out_counts(counts: Mapping[str, int]) -> dict[str, int]:
     return {reason: count for reason, count in counts.items() if count and reason not in _USED}
 
 
-_USED: Final = ("rows", "flows", "frames", "packets")
+class SourceChain:
+    """Several inputs as one ``FlowSource``: parts of the same traffic.
 
+    Args:
+        inputs: in the order in which to read them.
+    """
 
-def tell_notes(invocation: Invocation, source: FlowFile) -> None:
-    """Say on stderr what a person should know about an input."""
-    for note in notes_of(source):
-        invocation.remark(note)
+    def __init__(self, inputs: Sequence[Input]) -> None:
+        self._inputs = inputs
+
+    def batches(self) -> Iterator[FlowBatch]:
+        """Yield the batches of each input in turn.
+
+        Raises:
+            InputError: an input is not what it claims to be.
+            RequestError: some inputs tell time and others do not.
+        """
+        is_timed: bool | None = None
+        for item in self._inputs:
+            for batch in item.file.batches():
+                if is_timed is not None and batch.is_timed is not is_timed:
+                    raise RequestError(
+                        str(item.file.path),
+                        f"{'tells' if batch.is_timed else 'does not tell'} time, unlike the inputs before it",
+                        "judge them in separate runs",
+                    )
+                is_timed = batch.is_timed
+                yield batch

@@ -7,17 +7,13 @@ Must never: write anything but JSON to stdout under ``--json``; let a terminal o
 from __future__ import annotations
 
 import json
-import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
-from datetime import datetime
-from enum import Enum
 from functools import cached_property
-from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -25,8 +21,12 @@ from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
     from thingwarden.config import LoadedSettings
+
+DEFAULT_WIDTH: Final = 110
+"""Columns where no terminal says how wide it is: in files, pipes and pictures."""
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
@@ -64,7 +64,8 @@ class Invocation:
         """Where people read results: stdout."""
         from rich.console import Console
 
-        return Console(highlight=False, soft_wrap=False)
+        is_width_known = sys.stdout.isatty() or "COLUMNS" in os.environ
+        return Console(highlight=False, width=None if is_width_known else DEFAULT_WIDTH)
 
     @cached_property
     def messages(self) -> Console:
@@ -74,8 +75,14 @@ class Invocation:
         return Console(stderr=True, highlight=False)
 
     def emit(self, kind: str, record: Mapping[str, object]) -> None:
-        """Write one JSON line: the record with its ``type`` first."""
-        write_json({"type": kind, **record})
+        """Write one JSON line: the record with its ``type`` first; values as ``serve.wire`` shapes them."""
+        self.emit_bare({"type": kind, **record})
+
+    def emit_bare(self, record: Mapping[str, object]) -> None:
+        """Write one JSON line that carries nothing but the record."""
+        from thingwarden.serve.wire import plain_from_value
+
+        sys.stdout.write(json.dumps(plain_from_value(record), ensure_ascii=True, allow_nan=False) + "\n")
 
     def show(self, *renderables: RenderableType) -> None:
         """Print for people; silent under ``--json``."""
@@ -85,6 +92,17 @@ class Invocation:
     def remark(self, text: str) -> None:
         """Print one line to stderr, for people and programs alike."""
         click.echo(printable(text), err=True)
+
+    def remark_all(self, texts: Iterable[str]) -> None:
+        """Print lines to stderr."""
+        for text in texts:
+            self.remark(text)
+
+    def record_output(self) -> None:
+        """Draw for people at a fixed width, in colour, and keep it, so that it can be saved as a picture."""
+        from rich.console import Console
+
+        self.console = Console(highlight=False, record=True, width=DEFAULT_WIDTH, force_terminal=sys.stdout.isatty())
 
     def close(self) -> None:
         """Release what the command opened, last opened first."""
@@ -164,47 +182,18 @@ def needs_extra(extra: str) -> Iterator[None]:
         ) from error
 
 
-def write_json(record: Mapping[str, object]) -> None:
-    """Write one JSON line to stdout."""
-    sys.stdout.write(json.dumps(plain(record), ensure_ascii=True, allow_nan=False) + "\n")
-
-
-def plain(value: object) -> Any:
-    """The value as JSON knows it: instants in ISO 8601, enums by wire value, NaN and infinities as null."""
-    if value is None or isinstance(value, bool | str | int):
-        return value.value if isinstance(value, Enum) else value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Enum):
-        return plain(value.value)
-    if isinstance(value, Mapping):
-        return {str(plain(key)): plain(item) for key, item in value.items()}
-    if isinstance(value, datetime):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "backslashreplace")
-    if isinstance(value, Path | IPv4Address | IPv6Address | IPv4Network | IPv6Network):
-        return str(value)
-    if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    if isinstance(value, Iterable):
-        return [plain(item) for item in value]
-    return plain(_from_scalar(value))
-
-
-def _from_scalar(value: object) -> object:
-    item = getattr(value, "item", None)
-    if item is None:
-        raise TypeError(f"no JSON form for {type(value).__name__}")
-    return item()
-
-
 def printable(text: str) -> str:
     """The text with every control character spelled out, so that a terminal shows it and does not obey it."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], numeric: Sequence[str] = ()) -> Any:
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    numeric: Sequence[str] = (),
+    is_dense: bool = False,
+) -> Table:
     """A rich table of plain text; cells are never read as markup.
 
     Args:
@@ -212,12 +201,20 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], 
         columns: headers, left to right.
         rows: cells in the order of ``columns``.
         numeric: headers whose cells are set to the right.
+        is_dense: one blank between columns instead of two.
     """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    made = Table(title=title or None, title_justify="left", box=box.SIMPLE_HEAD, header_style="bold")
+    made = Table(
+        title=title or None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        header_style="bold",
+        padding=(0, 1, 0, 0) if is_dense else (0, 1),
+        pad_edge=False,
+    )
     for column in columns:
         made.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
     for row in rows:

@@ -50,5 +50,5 @@ def sample(invocation: Invocation, recipe: Path, out: Path, seed: int | None, du
         raise RequestError(f"recipe {recipe}", "no such file", "run it in the source tree, or name one with --recipe")
     manifest = run_scenario(recipe, out, seed=seed, duration_s=duration_s, report=invocation.remark)
     if invocation.wants_json:
-        invocation.emit("lab_run", {"manifest_path": manifest, "manifest": json.loads(manifest.read_text())})
+        invocation.emit("lab_run", {"manifest_path": str(manifest), "manifest": json.loads(manifest.read_text())})
     invocation.show(f"Wrote {manifest}.")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from thingwarden.cli.inputs import InputPath, format_from_name, format_option, tell_notes
+from thingwarden.cli.inputs import InputPath, format_from_name, format_option, open_inputs
 from thingwarden.cli.invocation import Invocation, common_options
 from thingwarden.domain.errors import RequestError
 
@@ -34,12 +34,12 @@ def meter(invocation: Invocation, path: Path, out: Path | None, format_name: str
 
     PATH may be - for standard input.
     """
-    from thingwarden.ingest.source import open_source
     from thingwarden.serve.conn_log import write_conn_log
 
     if invocation.wants_json and out is None:
         raise RequestError("meter --json", "stdout carries JSON, so conn.log needs a file", "name one with --out")
-    source = open_source(path, format=format_from_name(format_name))
+    (opened,) = open_inputs((path,), format_from_name(format_name))
+    source = opened.file
     if source.format.value not in ("pcap", "pcapng"):
         raise RequestError(
             str(path), f"is {source.format.value}: it holds flows already", "give meter a pcap or pcapng"
@@ -49,9 +49,11 @@ def meter(invocation: Invocation, path: Path, out: Path | None, format_name: str
         nullcontext(sys.stdout) if out is None else out.open("w", encoding="utf-8") as file,
     ):
         count = write_conn_log(_counted(source, advance), file)
-    tell_notes(invocation, source)
+    invocation.remark_all(opened.notes)
     if invocation.wants_json:
-        invocation.emit("meter_summary", {"path": path, "out": out, "flows": count, "counts": source.counts})
+        invocation.emit(
+            "meter_summary", {"path": str(path), "out": out and str(out), "flows": count, "counts": source.counts}
+        )
     elif out is not None:
         invocation.show(f"Wrote {count:,} flows to {out}.")
 

@@ -6,8 +6,9 @@ Must never: run a network whose files do not verify.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,6 +16,8 @@ from thingwarden.cli.invocation import Invocation, common_options, table
 
 if TYPE_CHECKING:
     from thingwarden.model.artifact import Artifact
+
+AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
 
 @click.group("model")
@@ -33,7 +36,7 @@ def show(invocation: Invocation, path: Path | None) -> None:
         invocation.emit(
             "model",
             {
-                "path": artifact.path,
+                "path": str(artifact.path),
                 "name": artifact.name,
                 "manifest": artifact.manifest,
                 "calibration": artifact.calibration,
@@ -64,7 +67,7 @@ def verify(invocation: Invocation, path: Path | None) -> None:
         invocation.emit(
             "model_verified",
             {
-                "path": artifact.path,
+                "path": str(artifact.path),
                 "name": artifact.name,
                 "state_bytes_per_device": scorer.state_bytes,
                 "files": files,
@@ -74,6 +77,13 @@ def verify(invocation: Invocation, path: Path | None) -> None:
     rows = [(entry["name"], f"{entry['bytes']:,}", entry["sha256"]) for entry in files]
     invocation.show(table(f"{artifact.name} in {artifact.path}", ("file", "bytes", "SHA-256"), rows, ("bytes",)))
     invocation.show("Every file is what the manifest says, and the network runs here.")
+
+
+def model_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--model``; the command gets ``model``, None for the configured or packaged one."""
+    return click.option(
+        "--model", type=click.Path(path_type=Path, file_okay=False), help="Model folder instead of the configured one."
+    )(command)
 
 
 def open_artifact(invocation: Invocation, chosen: Path | None) -> Artifact:

@@ -34,8 +34,10 @@ def check(invocation: Invocation, file: Path | None) -> None:
     problems = find_problems(chosen) if chosen is not None else []
     if invocation.wants_json:
         for problem in problems:
-            invocation.emit("config_problem", {"file": chosen, **asdict(problem)})
-        invocation.emit("config_check", {"file": chosen, "is_valid": not problems, "problem_count": len(problems)})
+            invocation.emit("config_problem", {"file": str(chosen), **asdict(problem)})
+        invocation.emit(
+            "config_check", {"file": chosen and str(chosen), "is_valid": not problems, "problem_count": len(problems)}
+        )
     if problems:
         if not invocation.wants_json:
             rows = [(problem.key, problem.value, problem.why, problem.allowed) for problem in problems]

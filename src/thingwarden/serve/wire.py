@@ -15,6 +15,7 @@ from typing import Any
 
 from thingwarden.domain.device import Device
 from thingwarden.domain.incident import Incident
+from thingwarden.domain.response import Target
 
 _DECIMALS = 6
 
@@ -52,4 +53,6 @@ def _derived(value: object) -> dict[str, Any]:
             "severity": plain_from_value(value.severity),
             "techniques": list(value.techniques),
         }
+    if isinstance(value, Target):
+        return {"text": str(value)}
     return {"name": value.name} if isinstance(value, Device) else {}

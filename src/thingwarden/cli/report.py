@@ -1,0 +1,196 @@
+"""How devices, incidents and planned acts look to people.
+
+In: plain data in the shapes of ``serve.wire``. Out: rich renderables.
+Must never: read markup in a text that came from outside; leave out why something was done or refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from thingwarden.cli.invocation import printable, table
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.table import Table
+    from rich.text import Text
+
+Plain = Mapping[str, Any]
+
+SEVERITY_STYLE: Final = {"high": "bold red", "medium": "bold yellow", "low": "bold cyan"}
+_ACT_STYLE: Final = {"notify": "cyan", "rate_limit": "yellow", "block_flow": "yellow"}
+
+
+def devices_table(devices: Sequence[Plain]) -> Table:
+    """Who is on the network, how much they said, how much of it is suspect."""
+    columns = ("device", "MAC", "serves as", "flows", "malicious", "incidents")
+    ordered = sorted(devices, key=lambda device: (-len(device["incident_ids"]), -device["malicious_flow_count"]))
+    rows = [
+        (
+            device["name"],
+            device["device"]["mac"] or "-",
+            device["role"] or "-",
+            f"{device['flow_count']:,}",
+            f"{device['malicious_flow_count']:,}" if device["malicious_flow_count"] else "-",
+            _count_style(len(device["incident_ids"])),
+        )
+        for device in ordered
+    ]
+    return table(f"{len(devices)} devices", columns, rows, numeric=("flows", "malicious", "incidents"))
+
+
+def incidents_table(incidents: Sequence[Plain]) -> Table:
+    """One line for each incident."""
+    rows = [
+        (
+            incident["incident_id"],
+            _severity(incident["severity"]),
+            incident["device"]["name"],
+            incident["role"],
+            class_name(incident["attack_class"]),
+            _clock(incident["first_seen_at"]),
+            f"{incident['flow_count']:,}",
+            f"{incident['confidence']:.0%}",
+        )
+        for incident in incidents
+    ]
+    columns = ("incident", "severity", "device", "role", "what", "first seen (UTC)", "flows", "confidence")
+    return table(f"{len(incidents)} incidents", columns, rows, numeric=("flows", "confidence"))
+
+
+def incident_panel(
+    incident: Plain, decisions: Sequence[Plain], refusals: Sequence[Plain], receipts: Sequence[Plain]
+) -> Panel:
+    """One incident whole: the sentence, the evidence, what is planned, what was refused and why."""
+    from rich.console import Group
+    from rich.panel import Panel
+    from rich.text import Text
+
+    style = SEVERITY_STYLE[incident["severity"]]
+    title = Text.assemble(
+        (f" {incident['severity'].upper()} ", f"{style} reverse"),
+        (f" {class_name(incident['attack_class'])} ", style),
+        f"{incident['device']['name']} as {incident['role']} ",
+    )
+    body = Group(
+        Text(_sentence(incident["summary"]), style="bold"),
+        Text(_facts(incident), style="dim"),
+        Text(),
+        _evidence(incident),
+        _plan(decisions, refusals, receipts),
+    )
+    return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
+
+
+def class_name(wire_name: str) -> str:
+    """An attack class as people say it."""
+    return {"c2": "command and control", "dos": "DoS", "ddos": "DDoS", "mitm": "man in the middle"}.get(
+        wire_name, wire_name.replace("_", " ")
+    )
+
+
+def _facts(incident: Plain) -> str:
+    techniques = ", ".join(incident["techniques"]) or "none"
+    span = f"{_clock(incident['first_seen_at'])} to {_clock(incident['last_seen_at'])[-8:]} UTC"
+    origin = "proven" if incident["has_proven_origin"] else "not proven"
+    return (
+        f"{incident['incident_id']}, {span}, confidence {incident['confidence']:.0%}, "
+        f"ATT&CK {techniques}, sender {origin}"
+    )
+
+
+def _evidence(incident: Plain) -> Table:
+    """The flows that moved the score most."""
+    rows = [
+        (
+            _clock(flow["started_at"])[-8:],
+            f"{'to' if flow['is_outbound'] else 'from'} {flow['peer']}",
+            f"{flow['proto']}/{flow['port']}" + (f" {flow['service']}" if flow["service"] else ""),
+            flow["conn_state"] or "open",
+            _bytes(flow["sent_bytes"]),
+            _bytes(flow["received_bytes"]),
+            f"{flow['probability']:.1%}",
+        )
+        for flow in incident["detections"]
+    ]
+    title = f"evidence: the {len(rows)} loudest of {incident['flow_count']:,} flows"
+    columns = ("at", "peer", "service", "state", "sent", "received", "malicious")
+    return table(title, columns, rows, numeric=("sent", "received", "malicious"), is_dense=True)
+
+
+def _plan(decisions: Sequence[Plain], refusals: Sequence[Plain], receipts: Sequence[Plain]) -> Group:
+    """What is ordered and what is not, mildest first."""
+    from rich.console import Group
+    from rich.text import Text
+
+    done = {receipt["decision_id"]: receipt for receipt in receipts if receipt["status"] != "revoked"}
+    lines: list[Text] = []
+    for decision in decisions:
+        act = decision["act"]
+        lines.append(
+            Text.assemble(
+                ("plan  ", "bold green"),
+                (f"{act} ", _ACT_STYLE.get(act, "red")),
+                printable(decision["target"]["text"]) if act != "notify" else "the owner",
+                f" for {_lifetime(decision)}. ",
+                (printable(decision["reason"]), "dim"),
+            )
+        )
+        receipt = done.get(decision["decision_id"])
+        if receipt is not None and act != "notify":
+            lines.append(Text(f"      {receipt['enforcer']}: {printable(receipt['detail'])}", style="dim"))
+    for wish, reasons, count in _grouped_refusals(refusals):
+        times = f" ({count} times)" if count > 1 else ""
+        lines.append(Text.assemble(("not   ", "bold magenta"), f"{wish}{times}: ", (printable(reasons), "dim")))
+    return Group(*(lines or [Text("nothing is planned", style="dim")]))
+
+
+def _grouped_refusals(refusals: Iterable[Plain]) -> list[tuple[str, str, int]]:
+    """Equal wishes with equal reasons once, with how often."""
+    counts: dict[tuple[str, str], int] = {}
+    for refusal in refusals:
+        proposal = refusal["proposal"]
+        key = f"{proposal['act']} {printable(proposal['target']['text'])}", "; ".join(refusal["reasons"])
+        counts[key] = counts.get(key, 0) + 1
+    return [(wish, reasons, count) for (wish, reasons), count in counts.items()]
+
+
+def _severity(severity: str) -> Text:
+    from rich.text import Text
+
+    return Text(severity, style=SEVERITY_STYLE[severity])
+
+
+def _count_style(count: int) -> Text:
+    from rich.text import Text
+
+    return Text(str(count) if count else "-", style="bold red" if count else "")
+
+
+def _sentence(summary: str) -> str:
+    text = printable(summary)
+    return text if text.endswith(".") else f"{text}."
+
+
+def _clock(instant: str) -> str:
+    """``2026-01-02 03:04:05`` of an ISO 8601 instant."""
+    return instant[:19].replace("T", " ")
+
+
+def _lifetime(decision: Plain) -> str:
+    ends, begins = (datetime.fromisoformat(decision[key]) for key in ("expires_at", "decided_at"))
+    minutes = round((ends - begins).total_seconds() / 60)
+    return f"{minutes // 60} h" if minutes >= 60 and minutes % 60 == 0 else f"{minutes} min"
+
+
+def _bytes(count: int | None) -> str:
+    """A byte count in at most five characters."""
+    if count is None:
+        return "?"
+    for limit, divisor, unit in ((10_000, 1, ""), (10_000_000, 1_000, "k"), (10_000_000_000, 1_000_000, "M")):
+        if count < limit:
+            return f"{count // divisor}{unit}"
+    return f"{count // 1_000_000_000}G"
