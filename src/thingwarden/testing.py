@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -18,9 +18,10 @@ import numpy.typing as npt
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, IpAddress, address_from_words, words_from_address
 from thingwarden.domain.incident import Contact, Incident, Role
-from thingwarden.domain.response import Decision, Receipt, ReceiptStatus
+from thingwarden.domain.response import Act, Decision, Proposal, Receipt, ReceiptStatus, Target
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
+from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
 
 START_S: Final = 1_700_000_000.0
 """Unix seconds at which the builders' traffic begins."""
@@ -224,6 +225,33 @@ def build_contact(peer: str = "203.0.113.5", **changes: Any) -> Contact:
         "attack_class": AttackClass.C2,
     }
     return Contact(peer=ipaddress.ip_address(peer), **{**values, **changes})
+
+
+def build_proposal(**changes: Any) -> Proposal:
+    """The wish to block the contact of ``build_incident``, with whatever differs."""
+    values: dict[str, Any] = {
+        "incident_id": "0123456789ab",
+        "act": Act.BLOCK_FLOW,
+        "target": Target(device=build_device(), peer=ipaddress.ip_address("203.0.113.5"), proto="tcp", port=6667),
+        "ttl_s": 3600.0,
+        "reason": "A test wants it.",
+        "proposer": "playbook",
+    }
+    return Proposal(**{**values, **changes})
+
+
+def build_decision(**changes: Any) -> Decision:
+    """What policy orders of ``build_proposal``, with whatever differs; the only way past policy, for tests alone."""
+    judged = judge_proposal(
+        build_proposal(),
+        build_incident(),
+        view=NetworkView(),
+        ledger=Ledger(),
+        settings=PolicySettings(),
+        now=datetime.fromtimestamp(START_S, UTC),
+    )
+    assert isinstance(judged, Decision)
+    return replace(judged, **changes)
 
 
 @dataclass
