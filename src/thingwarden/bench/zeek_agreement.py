@@ -228,8 +228,8 @@ def render(agreement: Agreement) -> str:
 
 _REASONS: Final = """## Why they differ
 
-- **Tunnels and rare link layers** (GRE, VXLAN, Geneve, GTP, Teredo, MPLS, PBB, VN-Tag, FabricPath, radiotap) are not
-  opened yet: their inner flows are missing, the outer ones agree. Flows in tunnels are not counted as missed.
+- **Tunnels and rare link layers** (GRE, VXLAN, Geneve, GTP, Teredo, MPLS, radiotap) are not opened yet: their inner
+  flows are missing, the outer ones agree. Flows in tunnels are not counted as missed.
 - **Checksums**: Zeek drops packets whose checksum is wrong (letter `c`); Thingwarden does not verify them, because a
   capture taken on the sending host shows wrong checksums wherever the network card fills them in. So its packet
   counts are higher and `c`, and the gap `g` that Zeek sees behind a dropped packet, are missing.

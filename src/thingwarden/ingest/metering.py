@@ -21,6 +21,8 @@ from thingwarden.domain.flow import (
     FlowBatch,
 )
 from thingwarden.domain.packet import (
+    PROTO_ICMP,
+    PROTO_ICMP6,
     PROTO_TCP,
     PROTO_UDP,
     TCP_ACK,
@@ -160,7 +162,7 @@ def _open_connections(table: FlowTable, row: npt.NDArray[np.int64]) -> dict[str,
         "open_orig_is_upper": np.zeros(len(row), dtype=np.uint8),
         "open_start_seq": np.zeros((len(row), 2), dtype=np.uint32),
     }
-    source = {
+    source: dict[str, npt.NDArray[Any]] = {
         "open_state": table.tcp_state,
         "open_expires_at_s": table.expires_at_s,
         "open_orig_is_upper": table.orig_is_upper,
@@ -327,7 +329,8 @@ def _end(flows: FlowTable) -> FlowBatch:
     """Rows of ``FlowBatch`` for flows that are over, in the order of their last packet."""
     proto = flows.keys.proto
     is_tcp = proto == PROTO_TCP
-    payload = np.where(is_tcp[:, None], stream_bytes(flows), flows.payload_bytes)
+    is_counted = np.isin(proto, (PROTO_UDP, PROTO_ICMP, PROTO_ICMP6))
+    payload = np.select([is_tcp[:, None], is_counted[:, None]], [stream_bytes(flows), flows.payload_bytes], 0)
     duration_s = flows.last_at_s - flows.started_at_s
     # As in Zeek's log: without a duration, no byte counts. Else a log and a capture of one flow would differ.
     is_instant = duration_s <= 0

@@ -40,13 +40,14 @@ LINK_TYPES: Final = (LINK_NULL, LINK_ETHERNET, LINK_LOOP, LINK_LINUX_COOKED, LIN
 PADDING_BYTES: Final = 64
 """Zeros that ``FrameBatch.buffer`` carries after its last frame, so that a fixed-width read never leaves it."""
 
-MAX_VLAN_TAGS: Final = 4
+MAX_TAGS: Final = 4
 MAX_EXTENSION_HEADERS: Final = 8
 """Far above what real packets carry; a longer chain is counted as malformed."""
 
 _ETHERTYPE_IPV4: Final = 0x0800
 _ETHERTYPE_IPV6: Final = 0x86DD
-_VLAN_ETHERTYPES: Final = (0x8100, 0x88A8, 0x9100)
+_TAGS: Final = {0x8100: (4, 2), 0x88A8: (4, 2), 0x9100: (4, 2), 0x8926: (6, 4), 0x8903: (16, 14), 0x88E7: (18, 16)}
+"""Length, and where in it the next EtherType lies: 802.1Q, 802.1ad and its forerunner, VN-Tag, FabricPath, 802.1ah."""
 _MAPPED: Final = np.uint64(0xFFFF << 32)
 _ICMP_HEADER_BYTES: Final = 8
 _TRANSPORT_HEADER_BYTES: Final = {PROTO_TCP: 20, PROTO_UDP: 8, PROTO_ICMP: 4, PROTO_ICMP6: 4}
@@ -55,6 +56,17 @@ _EXTENSIONS: Final = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTIN
 
 Bytes: TypeAlias = npt.NDArray[np.uint8]
 Index: TypeAlias = npt.NDArray[np.int64]
+
+
+def _tag_table(column: int) -> Index:
+    table = np.zeros(65536, dtype=np.int64)
+    for ethertype, shape in _TAGS.items():
+        table[ethertype] = shape[column]
+    return table
+
+
+_TAG_LENGTH: Final = _tag_table(0)
+_TAG_TYPE_AT: Final = _tag_table(1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,21 +201,22 @@ def _decode_link(
         layer = _checked(_Layer(link.rows, link.starts + skip, link.ends), 1, counts, "truncated_link")
         version = _u8(buffer, layer.starts) >> 4
         ethertype = np.select([version == 4, version == 6], [_ETHERTYPE_IPV4, _ETHERTYPE_IPV6], 0).astype(np.int64)
-    ethertype, layer = _skip_vlan_tags(buffer, ethertype, layer, counts)
+    ethertype, layer = _skip_tags(buffer, ethertype, layer, counts)
     return ethertype, layer, src_mac, dst_mac
 
 
-def _skip_vlan_tags(buffer: Bytes, ethertype: Index, layer: _Layer, counts: Counter[str]) -> tuple[Index, _Layer]:
-    for _ in range(MAX_VLAN_TAGS):
-        is_tagged = np.isin(ethertype, _VLAN_ETHERTYPES)
+def _skip_tags(buffer: Bytes, ethertype: Index, layer: _Layer, counts: Counter[str]) -> tuple[Index, _Layer]:
+    """Step over tags between the Ethernet and the IP header, one per round."""
+    for _ in range(MAX_TAGS):
+        length, type_at = _TAG_LENGTH[ethertype], _TAG_TYPE_AT[ethertype]
+        is_tagged = length > 0
         if not is_tagged.any():
             break
-        fits = ~is_tagged | (layer.starts + 4 <= layer.ends)
-        counts["truncated_vlan"] += int(len(fits) - fits.sum())
-        layer, ethertype, is_tagged = layer.keep(fits), ethertype[fits], is_tagged[fits]
-        ethertype = ethertype.copy()
-        ethertype[is_tagged] = _u16(buffer, layer.starts[is_tagged] + 2)
-        layer = _Layer(layer.rows, layer.starts + 4 * is_tagged, layer.ends)
+        fits = layer.starts + length <= layer.ends
+        counts["truncated_tag"] += int(len(fits) - fits.sum())
+        layer, ethertype, length = layer.keep(fits), ethertype[fits], length[fits]
+        ethertype = np.where(length > 0, _u16(buffer, layer.starts + type_at[fits]), ethertype)
+        layer = _Layer(layer.rows, layer.starts + length, layer.ends)
     return ethertype, layer
 
 
