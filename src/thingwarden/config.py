@@ -38,6 +38,9 @@ PACKAGED_MODEL: Final = Path(__file__).resolve().parent / "data" / "model" / "na
 PACKAGED_SAMPLE: Final = PACKAGED_MODEL.parents[1] / "sample" / "sample.pcap.gz"
 """The capture that the demo judges, made by the project's own lab."""
 
+PACKAGED_TRUTH: Final = PACKAGED_SAMPLE.with_name("truth.json")
+"""What is true of that capture."""
+
 MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
 

@@ -98,7 +98,7 @@ def replay_peak_bytes(model: Path, log: Path) -> int:
     Raises:
         RequestError: the command failed.
     """
-    command = [sys.executable, "-m", "thingwarden", "replay", str(log), "--model", str(model), "--json"]
+    command = [sys.executable, "-m", "thingwarden", "replay", str(log), "--model", str(model), "--no-journal", "--json"]
     return peak_bytes(command)
 
 

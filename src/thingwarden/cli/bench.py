@@ -12,6 +12,7 @@ import click
 
 from thingwarden.cli.inputs import data_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra
+from thingwarden.cli.model import model_option, open_artifact
 
 
 @click.group("bench")
@@ -72,3 +73,60 @@ def accuracy(
     for goal in check_goals(summary):
         invocation.show(goal)
     invocation.show(f"Reports: {out / 'accuracy.md'}, {out / 'accuracy.html'}, {out / 'accuracy.json'}")
+
+
+@bench_group.command("zeek")
+@data_option
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("docs/results/zeek-agreement.md"),
+    show_default=True,
+    help="The report.",
+)
+@common_options
+@click.pass_obj
+def zeek(invocation: Invocation, data: Path, out: Path) -> None:
+    """Compare our metering with Zeek's, flow by flow and field by field."""
+    from thingwarden.bench.zeek_agreement import measure_agreement, render
+
+    agreement = measure_agreement(data)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(agreement), encoding="utf-8")
+    traces = [*agreement.golden, *agreement.iot23]
+    counted = {
+        "traces": len(traces),
+        "zeek_flows": sum(trace.zeek_count for trace in traces),
+        "matched_flows": sum(trace.matched_count for trace in traces),
+    }
+    if invocation.wants_json:
+        invocation.emit("zeek_agreement", {**counted, "report": str(out)})
+    invocation.show(
+        f"{counted['matched_flows']:,} of Zeek's {counted['zeek_flows']:,} flows matched in {len(traces)} traces: {out}"
+    )
+
+
+@bench_group.command("speed")
+@click.argument("log", type=click.Path(path_type=Path, dir_okay=False))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("docs/results"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of each kind.")
+@model_option
+@common_options
+@click.pass_obj
+def speed(invocation: Invocation, log: Path, out: Path, repeats: int, model: Path | None) -> None:
+    """Measure flows/s from batch to verdict on one core, and the peak memory of replay, on LOG."""
+    from thingwarden.bench.speed import measure_speed
+
+    figures = measure_speed(open_artifact(invocation, model).path, log, out, repeats=repeats)
+    if invocation.wants_json:
+        invocation.emit("speed", figures)
+    invocation.show(
+        f"{figures['flows_per_s']:,.0f} flows/s on one core; replay peaks at "
+        f"{figures['replay_peak_bytes'] / 1e6:,.0f} MB. Report: {out / 'speed.md'}"
+    )

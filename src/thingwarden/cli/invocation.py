@@ -65,14 +65,14 @@ class Invocation:
         from rich.console import Console
 
         is_width_known = sys.stdout.isatty() or "COLUMNS" in os.environ
-        return Console(highlight=False, width=None if is_width_known else DEFAULT_WIDTH)
+        return Console(markup=False, highlight=False, width=None if is_width_known else DEFAULT_WIDTH)
 
     @cached_property
     def messages(self) -> Console:
         """Where people read progress and remarks: stderr."""
         from rich.console import Console
 
-        return Console(stderr=True, highlight=False)
+        return Console(stderr=True, markup=False, highlight=False)
 
     def emit(self, kind: str, record: Mapping[str, object]) -> None:
         """Write one JSON line: the record with its ``type`` first; values as ``serve.wire`` shapes them."""
@@ -86,8 +86,10 @@ class Invocation:
 
     def show(self, *renderables: RenderableType) -> None:
         """Print for people; silent under ``--json``."""
-        if not self.wants_json:
-            self.console.print(*renderables)
+        if self.wants_json:
+            return
+        for renderable in renderables:
+            self.console.print(renderable, soft_wrap=isinstance(renderable, str))
 
     def remark(self, text: str) -> None:
         """Print one line to stderr, for people and programs alike."""
@@ -102,7 +104,9 @@ class Invocation:
         """Draw for people at a fixed width, in colour, and keep it, so that it can be saved as a picture."""
         from rich.console import Console
 
-        self.console = Console(highlight=False, record=True, width=DEFAULT_WIDTH, force_terminal=sys.stdout.isatty())
+        self.console = Console(
+            markup=False, highlight=False, record=True, width=DEFAULT_WIDTH, force_terminal=sys.stdout.isatty()
+        )
 
     def close(self) -> None:
         """Release what the command opened, last opened first."""

@@ -81,7 +81,10 @@ def replay(
 @common_options
 @click.pass_obj
 def demo(invocation: Invocation, svg: Path | None, model: Path | None) -> None:
-    """Judge the packaged sample: five minutes of a small home with two compromised devices."""
+    """Judge the packaged sample: five minutes of a small home with two compromised devices.
+
+    The last table holds what was found against what is true of the sample.
+    """
     from thingwarden.config import PACKAGED_SAMPLE
 
     if svg is not None:
@@ -91,6 +94,7 @@ def demo(invocation: Invocation, svg: Path | None, model: Path | None) -> None:
     with judging(invocation, "the packaged sample") as progress:
         result = compose_replay(invocation, SourceChain(sources), artifact, None, progress).run()
     show_result(invocation, result)
+    show_score(invocation, result)
     if svg is not None:
         invocation.console.save_svg(str(svg), title="thingwarden demo", unique_id="demo")
 
@@ -162,6 +166,26 @@ def show_result(invocation: Invocation, result: ReplayResult) -> None:
         invocation.emit("replay_summary", summary)
         return
     _show_people(invocation, parts, summary)
+
+
+def show_score(invocation: Invocation, result: ReplayResult) -> None:
+    """Print what was found in the packaged sample against the truth about it."""
+    from thingwarden.bench.sample import score_sample
+    from thingwarden.cli.report import score_table
+    from thingwarden.config import PACKAGED_TRUTH
+    from thingwarden.lab.truth import read_truth
+    from thingwarden.serve.wire import plain_from_value
+
+    truth = read_truth(PACKAGED_TRUTH)
+    score = score_sample(truth, result.flows, result.verdicts, result.incidents, result.decisions)
+    attacks = plain_from_value(score.attacks)
+    if invocation.wants_json:
+        for attack in attacks:
+            invocation.emit("attack_score", attack)
+        invocation.emit("sample_score", {"attack_count": len(attacks), "wrongly_accused": score.wrongly_accused})
+        return
+    accused = ", ".join(score.wrongly_accused) or "none"
+    invocation.show(score_table(attacks), f"Devices accused of what they did not do: {accused}.")
 
 
 def summary_of(result: ReplayResult) -> dict[str, Any]:

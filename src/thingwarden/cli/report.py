@@ -85,6 +85,23 @@ def incident_panel(
     return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
 
 
+def score_table(attacks: Sequence[Plain]) -> Table:
+    """What became of each attack of a lab capture."""
+    rows = [
+        (
+            class_name(attack["attack_class"]),
+            attack["offender"],
+            f"{attack['flagged_count']:,} of {attack['flow_count']:,}",
+            "yes" if attack["incident_ids"] else "MISSED",
+            "yes" if attack["is_named"] else "no",
+            ", ".join(attack["planned"]) or "none",
+        )
+        for attack in attacks
+    ]
+    columns = ("attack", "by", "flows flagged", "found", "named", "planned")
+    return table("against the truth", columns, rows, numeric=("flows flagged",))
+
+
 def class_name(wire_name: str) -> str:
     """An attack class as people say it."""
     return {"c2": "command and control", "dos": "DoS", "ddos": "DDoS", "mitm": "man in the middle"}.get(

@@ -2,55 +2,14 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
 from io import StringIO
 
-import numpy as np
 import pytest
 from rich.console import Console
 
-from thingwarden.cli.invocation import Invocation, needs_extra, plain, printable, table
+from thingwarden.cli.invocation import Invocation, needs_extra, printable, table
 from thingwarden.domain.errors import RequestError
-from thingwarden.domain.taxonomy import AttackClass
-
-
-@dataclass(frozen=True)
-class _Record:
-    name: str
-    addresses: tuple[ipaddress.IPv4Address, ...]
-
-
-def test_plain_writes_domain_values_as_json_knows_them() -> None:
-    record = {
-        "at": datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
-        "class": AttackClass.SCAN,
-        "nan": float("nan"),
-        "scalar": np.float32(0.5),
-        "count": np.int64(7),
-        "column": np.array([1.0, np.inf]),
-        "bytes": b"SF\xff",
-        "record": _Record(name="x", addresses=(ipaddress.IPv4Address("10.0.0.1"),)),
-        AttackClass.DOS: None,
-    }
-    assert plain(record) == {
-        "at": "2026-01-02T03:04:05+00:00",
-        "class": "scan",
-        "nan": None,
-        "scalar": 0.5,
-        "count": 7,
-        "column": [1.0, None],
-        "bytes": "SF\\xff",
-        "record": {"name": "x", "addresses": ["10.0.0.1"]},
-        "dos": None,
-    }
-
-
-def test_plain_refuses_what_has_no_json_form() -> None:
-    with pytest.raises(TypeError, match="no JSON form"):
-        plain(object())
 
 
 def test_emit_writes_one_line_with_its_type_first(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,134 @@
+"""Holds what was found in a lab capture against what is true of it.
+
+In: the run's ``Truth``, its flows, their verdicts, the incidents and the decisions. Out: ``SampleScore``.
+Must never: count an attack as found by an incident of another device, or of the right device in the wrong role.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from thingwarden.domain.detection import FlowVerdicts
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import Incident
+from thingwarden.domain.response import Act, Decision
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.lab.truth import Interval, Truth, label_flows
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttackScore:
+    """What became of one attack.
+
+    Attributes:
+        name: of the attack in the truth.
+        attack_class: what it is.
+        offender: address of the device that did it.
+        flow_count, flagged_count: its flows, and those of them judged malicious.
+        incident_ids: incidents of the offender, as offender, that were open while it went on.
+        is_named: one of these incidents names its class.
+        planned: acts beyond a notification that answer these incidents.
+    """
+
+    name: str
+    attack_class: AttackClass
+    offender: str
+    flow_count: int
+    flagged_count: int
+    incident_ids: tuple[str, ...]
+    is_named: bool
+    planned: tuple[Act, ...]
+
+    @property
+    def is_found(self) -> bool:
+        """Whether an incident speaks of it."""
+        return bool(self.incident_ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleScore:
+    """What became of all attacks, and who was accused wrongly.
+
+    Attributes:
+        attacks: in the order in which they began.
+        wrongly_accused: addresses of devices with an incident in a role that they never had.
+    """
+
+    attacks: tuple[AttackScore, ...]
+    wrongly_accused: tuple[str, ...]
+
+
+def score_sample(
+    truth: Truth,
+    flows: FlowBatch,
+    verdicts: FlowVerdicts,
+    incidents: Sequence[Incident],
+    decisions: Sequence[Decision],
+) -> SampleScore:
+    """Compare.
+
+    Args:
+        truth: of the run that was captured.
+        flows: metered from its capture.
+        verdicts: one per flow.
+        incidents, decisions: what was raised and ordered.
+
+    Raises:
+        InputError: the flows carry no time.
+    """
+    labels = label_flows(flows, truth).labels
+    assert labels is not None
+    attacks = []
+    for name, intervals in _attacks(truth):
+        is_own = labels.detail == name.encode()
+        raised = [incident for incident in incidents if _is_raised_by(incident, intervals)]
+        attack_class = AttackClass(intervals[0].attack_class)
+        attacks.append(
+            AttackScore(
+                name=name,
+                attack_class=attack_class,
+                offender=intervals[0].who,
+                flow_count=int(is_own.sum()),
+                flagged_count=int(np.count_nonzero(is_own & verdicts.is_malicious)),
+                incident_ids=tuple(incident.incident_id for incident in raised),
+                is_named=any(attack_class in dict(incident.class_counts) for incident in raised),
+                planned=_acts_for(raised, decisions),
+            )
+        )
+    return SampleScore(attacks=tuple(attacks), wrongly_accused=_wrongly_accused(truth, incidents))
+
+
+def _attacks(truth: Truth) -> list[tuple[str, list[Interval]]]:
+    """Each attack's name with its offender's intervals."""
+    offences = [interval for interval in truth.intervals if interval.role == "offender"]
+    names = dict.fromkeys(interval.name for interval in offences)
+    return [(name, [interval for interval in offences if interval.name == name]) for name in names]
+
+
+def _is_raised_by(incident: Incident, intervals: Iterable[Interval]) -> bool:
+    return any(
+        incident.role.value == interval.role
+        and str(incident.device.address) == interval.who
+        and incident.first_seen_at <= interval.ended_at
+        and incident.last_seen_at >= interval.started_at
+        for interval in intervals
+    )
+
+
+def _acts_for(incidents: Sequence[Incident], decisions: Sequence[Decision]) -> tuple[Act, ...]:
+    ids = {incident.incident_id for incident in incidents}
+    acts = (item.act for item in decisions if item.incident_id in ids and item.act is not Act.NOTIFY)
+    return tuple(sorted(set(acts), key=lambda act: act.severity))
+
+
+def _wrongly_accused(truth: Truth, incidents: Sequence[Incident]) -> tuple[str, ...]:
+    parts = {(interval.who, interval.role) for interval in truth.intervals}
+    accused = {
+        incident.device.name
+        for incident in incidents
+        if (str(incident.device.address), incident.role.value) not in parts
+    }
+    return tuple(sorted(accused))

@@ -1,0 +1,150 @@
+"""``thingwarden replay`` and ``demo``: what is printed, written down and returned."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thingwarden.cli import main
+from thingwarden.config import PACKAGED_SAMPLE
+from thingwarden.lab.truth import read_truth
+from thingwarden.serve.store import Journal
+
+QUIET_LOG = (
+    "#separator \\x09\n#path\tconn\n"
+    "#fields\tts\tuid\tid.orig_h\tid.orig_p\tid.resp_h\tid.resp_p\tproto\tservice\tduration\torig_bytes\tresp_bytes\tconn_state\n"
+    "1700000000.0\tC1\t192.168.1.5\t40000\t192.168.1.1\t53\tudp\tdns\t0.01\t30\t60\tSF\n"
+)
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    monkeypatch.delenv("THINGWARDEN_CONFIG", raising=False)
+    monkeypatch.setenv("COLUMNS", "120")
+
+
+@pytest.fixture
+def quiet_log(tmp_path: Path) -> Path:
+    """One answered DNS question."""
+    file = tmp_path / "conn.log"
+    file.write_text(QUIET_LOG)
+    return file
+
+
+def _records(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_the_sample_is_judged_and_written_down(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    flows = tmp_path / "flows.jsonl"
+    assert main(["replay", str(PACKAGED_SAMPLE), "--json", "--flows", str(flows)]) == 0
+    records = _records(capsys.readouterr().out)
+    summary = records[-1]
+    assert summary["type"] == "replay_summary"
+    by_type = {kind: [record for record in records if record["type"] == kind] for kind in ("device", "incident")}
+    assert len(by_type["device"]) == summary["device_count"]
+    assert len(by_type["incident"]) == summary["incident_count"] > 0
+    assert sum(1 for line in flows.open() if json.loads(line)) == summary["flow_count"]
+    with Journal(tmp_path / "home" / "thingwarden" / "journal.sqlite", is_read_only=True) as journal:
+        assert {incident["incident_id"] for incident in journal.incidents()} == {
+            incident["incident_id"] for incident in by_type["incident"]
+        }
+        assert journal.verify().broken_at is None
+
+
+def test_people_see_devices_evidence_and_planned_acts(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("10 devices", "evidence: the", "plan", "Dry run: nothing was changed."):
+        assert part in shown
+
+
+def test_incidents_fail_a_script_that_asks_for_it(quiet_log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--fail-on", "incident", "--json"]) == 1
+    assert main(["replay", str(quiet_log), "--no-journal", "--fail-on", "incident", "--json"]) == 0
+    assert _records(capsys.readouterr().out)[-1]["incident_count"] == 0
+
+
+def test_no_journal_leaves_nothing_behind(quiet_log: Path, tmp_path: Path) -> None:
+    assert main(["replay", str(quiet_log), "--no-journal"]) == 0
+    assert not (tmp_path / "home").exists()
+
+
+def test_the_named_journal_is_used(quiet_log: Path, tmp_path: Path) -> None:
+    assert main(["replay", str(quiet_log), "--journal", str(tmp_path / "own.sqlite")]) == 0
+    with Journal(tmp_path / "own.sqlite", is_read_only=True) as journal:
+        assert [device["name"] for device in journal.devices()] == ["192.168.1.1", "192.168.1.5"]
+
+
+def test_several_paths_are_parts_of_the_same_traffic(
+    quiet_log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    later = tmp_path / "later.log"
+    later.write_text(QUIET_LOG.replace("1700000000.0\tC1", "1700000060.0\tC2"))
+    assert main(["replay", str(later), str(quiet_log), "--no-journal", "--json"]) == 0
+    summary = _records(capsys.readouterr().out)[-1]
+    assert (summary["flow_count"], summary["device_count"]) == (2, 2)
+    assert summary["first_seen_at"].startswith("2023-11-14T22:13:20")
+
+
+@pytest.mark.parametrize(
+    ("words", "exit_code", "said"),
+    [
+        (["missing.pcap"], 2, "missing.pcap"),
+        (["--no-journal", "--journal", "x.sqlite", "LOG"], 2, "exclude each other"),
+        (["--model", "nowhere", "LOG"], 4, "nowhere"),
+        (["--format", "pcap", "LOG"], 3, "conn.log"),
+        (["-", "-"], 2, "more than once"),
+        ([], 2, "PATH"),
+    ],
+)
+def test_refusals_say_what_is_wrong(
+    words: list[str], exit_code: int, said: str, quiet_log: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [str(quiet_log) if word == "LOG" else word for word in words]
+    assert main(["replay", *arguments]) == exit_code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert "Traceback" not in captured.err
+
+
+def test_settings_reach_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("[policy]\nis_monitor_only = true\n")
+    assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--json", "--config", str(config)]) == 0
+    records = _records(capsys.readouterr().out)
+    assert {record["act"] for record in records if record["type"] == "decision"} <= {"notify"}
+    refusals = [record for record in records if record["type"] == "refusal"]
+    assert any("monitor mode: nothing is ordered" in refusal["reasons"] for refusal in refusals)
+
+
+def test_an_allow_listed_network_is_never_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[network]\nallow_list = ["10.77.0.0/24"]\n')
+    assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--json", "--config", str(config)]) == 0
+    records = _records(capsys.readouterr().out)
+    restricted = [record for record in records if record["type"] == "decision" and record["act"] != "notify"]
+    assert all(record["target"]["device"] is None for record in restricted)
+
+
+def test_demo_scores_every_attack_of_the_truth(capsys: pytest.CaptureFixture[str]) -> None:
+    from thingwarden.config import PACKAGED_TRUTH
+
+    assert main(["demo", "--json"]) == 0
+    records = _records(capsys.readouterr().out)
+    scored = {record["name"] for record in records if record["type"] == "attack_score"}
+    assert scored == {interval.name for interval in read_truth(PACKAGED_TRUTH).intervals}
+    assert records[-1]["type"] == "sample_score"
+
+
+def test_demo_can_be_kept_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    picture = tmp_path / "demo.svg"
+    assert main(["demo", "--svg", str(picture)]) == 0
+    assert picture.read_text().startswith("<svg")
+    assert "against the truth" in capsys.readouterr().out
