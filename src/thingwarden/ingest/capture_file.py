@@ -207,8 +207,9 @@ def _read_pcapng(reader: CaptureReader) -> Iterator[list[FrameBatch]]:
     section = _Section("<")
     while reader._data:
         blocks, next_at, stopped = _index_blocks(reader, section)
-        if blocks:
-            yield _pcapng_frames(reader, section, blocks)
+        frames = _pcapng_frames(reader, section, blocks) if blocks else []
+        if frames:
+            yield frames
         if stopped:
             return
         reader._consume(next_at)

@@ -7,8 +7,8 @@ import struct
 from collections import Counter
 
 import pytest
-from packet_builder import START_S, block, conversation, enhanced, interface, pcap, section, udp
 
+from packet_builder import START_S, block, conversation, enhanced, interface, pcap, section, udp
 from thingwarden.domain.errors import InputError
 from thingwarden.ingest import capture_file
 from thingwarden.ingest.capture_file import CaptureReader
@@ -83,6 +83,11 @@ def test_a_packet_of_an_unknown_interface_is_counted() -> None:
     _, sizes, reader = read(section() + interface() + enhanced(0, FRAME, number=7) + enhanced(0, FRAME))
     assert len(sizes) == 1
     assert reader.counts["unknown_interface"] == 1
+
+
+def test_a_file_of_nothing_but_unknown_interfaces_has_no_frames() -> None:
+    times, _, reader = read(section() + interface() + enhanced(0, FRAME, number=7))
+    assert (times, reader.counts["unknown_interface"]) == ([], 1)
 
 
 def test_a_block_that_claims_more_than_it_holds_is_counted() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from packet_builder import (
     CLIENT,
     SERVER,
@@ -19,7 +20,6 @@ from packet_builder import (
     udp,
     udp_datagram,
 )
-
 from thingwarden.domain.flow import address_from_words
 from thingwarden.ingest import metering
 

@@ -7,8 +7,8 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from packet_builder import CLIENT, SERVER, Frame, ethernet, ip_packet, tcp, tcp_segment, udp_datagram
 
+from packet_builder import CLIENT, SERVER, Frame, ethernet, ip_packet, tcp, tcp_segment, udp_datagram
 from thingwarden.domain.flow import address_from_words
 from thingwarden.domain.packet import PacketBatch
 from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_frames

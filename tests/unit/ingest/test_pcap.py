@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 
 import pytest
-from packet_builder import conversation, enhanced, interface, pcap, section, udp
 
+from packet_builder import conversation, enhanced, interface, pcap, section, udp
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.pcap import PcapSource
