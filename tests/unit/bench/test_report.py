@@ -1,0 +1,72 @@
+"""The report begins with what was missed, and prints every capture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from thingwarden.bench.accuracy import summarise_run
+from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf
+from thingwarden.bench.contestants import ScoringContestant
+from thingwarden.bench.plots import draw_plots
+from thingwarden.bench.protocols import Cell, build_view, measure_view
+from thingwarden.bench.report import MODEL, NOTES_FILE, check_goals, write_reports
+from thingwarden.train.corpus import Corpus
+from thingwarden.train.folds import FoldPlan
+
+
+@pytest.fixture(scope="module")
+def summary(plan: FoldPlan, corpus: Corpus) -> dict[str, Any]:
+    cells: list[Cell] = []
+    for name, recipe in (("dictionary", "dictionary"), ("lightgbm", "forest"), (MODEL, "rate")):
+        contestant = ScoringContestant(name, BaselineFitter(RECIPES[recipe], TrainingShelf()))
+        cell = measure_view(build_view(plan, corpus, "0", 0), contestant, 0)
+        cells.append(cell | {"fold_plan_sha256": plan.sha256, "source_sha256": "ab" * 32, "version": "0"})
+    return summarise_run(plan, cells)
+
+
+def test_missed_goals_come_first_with_their_distance(summary: dict[str, Any]) -> None:
+    goals = check_goals(summary)
+    is_missed = [goal.startswith("MISSED") for goal in goals]
+    assert is_missed[0] and is_missed == sorted(is_missed, reverse=True)
+    ton = next(goal for goal in goals if "macro-F1" in goal)
+    assert ton.startswith("MISSED") and "(-" in ton
+
+
+def test_a_report_without_the_model_says_so(summary: dict[str, Any]) -> None:
+    without = summary | {"contestants": {"dictionary": summary["contestants"]["dictionary"]}}
+    assert check_goals(without)[0].startswith("NOT RUN")
+
+
+def test_all_three_files_are_written_and_notes_stand_below_the_goals(summary: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / NOTES_FILE).write_text("Because the <beacon> is slow.")
+    write_reports(summary, tmp_path)
+    markdown = (tmp_path / "accuracy.md").read_text()
+    assert markdown.index("MISSED") < markdown.index("Because the <beacon>") < markdown.index("## Captures left out")
+    assert summary["plan"]["sha256"] in markdown
+    page = (tmp_path / "accuracy.html").read_text()
+    assert "Because the &lt;beacon&gt;" in page
+    assert "http://" not in page.replace("http://www.w3.org", "").replace("http://purl.org", "").replace(
+        "http://creativecommons.org", ""
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {
+        NOTES_FILE,
+        "accuracy.json",
+        "accuracy.md",
+        "accuracy.html",
+    }
+
+
+def test_every_capture_is_a_row(summary: dict[str, Any], tmp_path: Path) -> None:
+    write_reports(summary, tmp_path)
+    markdown = (tmp_path / "accuracy.md").read_text()
+    assert "| bad-0 |" in markdown and "| good-0 |" in markdown
+
+
+def test_a_summary_without_contestants_still_makes_a_report(summary: dict[str, Any], tmp_path: Path) -> None:
+    empty = summary | {"contestants": {}, "curves": {}, "source_sha256": [], "cells": 0}
+    write_reports(empty, tmp_path)
+    assert (tmp_path / "accuracy.md").read_text().startswith("# Accuracy")
+    assert draw_plots(empty) == []

@@ -1,0 +1,124 @@
+"""The registry of captures: what belongs together, what is masked, and that the cache changes nothing."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.testing import FlowSpec, build_flows
+from thingwarden.train.corpus import (
+    UNTRUSTED,
+    Capture,
+    constant_labels,
+    list_captures,
+    load_capture,
+    load_corpus,
+    load_sessions,
+    mask_labels,
+)
+
+CONN_LOG = "\t".join(["#fields", "ts", "uid", "id.orig_h", "id.orig_p", "id.resp_h", "id.resp_p", "proto", "service",
+                      "duration", "orig_bytes", "resp_bytes", "conn_state", "history"]) + "\n"  # fmt: skip
+
+
+def _write_log(path: Path, starts_s: list[float]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [
+        f"{at_s:.6f}\tC{n}\t192.168.1.5\t4000\t192.0.2.1\t80\ttcp\t-\t1.0\t1\t1\tSF\tShADFf"
+        for n, at_s in enumerate(starts_s)
+    ]
+    path.write_text("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n"
+                    + CONN_LOG + "\n".join(rows) + "\n")  # fmt: skip
+
+
+def _capture(path: Path, name: str = "4-1", family: str = "iot23") -> Capture:
+    return Capture(name=name, family=family, group=name, kind="benign", paths=(path,))  # type: ignore[arg-type]
+
+
+def _is_equal(one: FlowBatch, other: FlowBatch) -> bool:
+    assert one.labels is not None and other.labels is not None
+    columns = [(getattr(one, name), getattr(other, name)) for name in COLUMN_DTYPES]
+    columns += [(getattr(one.labels, field.name), getattr(other.labels, field.name)) for field in fields(Labels)]
+    return all(np.array_equal(a, b, equal_nan=a.dtype.kind == "f") for a, b in columns)
+
+
+def test_a_folder_without_captures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="holds none"):
+        list_captures(tmp_path)
+
+
+def test_flows_come_in_time_order_and_benign_sets_are_labelled_benign(tmp_path: Path) -> None:
+    log = tmp_path / "conn.log"
+    _write_log(log, [3.0, 1.0, 2.0])
+    flows = load_capture(_capture(log))
+    assert flows.started_at_s.tolist() == [1.0, 2.0, 3.0]
+    assert flows.labels is not None and flows.labels.malicious.tolist() == [0, 0, 0]
+
+
+def test_set_up_sessions_stay_apart(tmp_path: Path) -> None:
+    paths = (tmp_path / "a" / "conn.log", tmp_path / "b" / "conn.log")
+    _write_log(paths[0], [100.0, 101.0])
+    _write_log(paths[1], [5.0])
+    capture = Capture(name="sentinel/X", family="sentinel-2016", group="x", kind="benign", paths=paths)
+    assert [len(flows) for flows in load_sessions(capture)] == [1, 2]
+    assert [len(flows) for flows in load_sessions(replace(capture, family="home-2020"))] == [3]
+
+
+def test_cache_gives_back_what_it_was_given_and_follows_the_content(tmp_path: Path) -> None:
+    log, cache = tmp_path / "conn.log", tmp_path / "cache"
+    _write_log(log, [1.0, 2.0])
+    fresh, stored, again = (load_capture(_capture(log), folder) for folder in (None, cache, cache))
+    assert _is_equal(fresh, stored) and _is_equal(fresh, again)
+    _write_log(log, [1.0, 2.0, 3.0])
+    assert len(load_capture(_capture(log), cache)) == 3
+
+
+@pytest.mark.parametrize(
+    ("capture", "resp", "port", "is_masked"),
+    [
+        ("34-1", "185.244.25.235", 80, True),
+        ("34-1", "185.244.25.235", 6667, False),
+        ("42-1", "185.244.25.183", 4975, True),
+        ("42-1", "192.0.2.1", 4975, False),
+        ("43-1-partial", "192.0.2.1", 23, True),
+    ],
+)
+def test_rows_that_cannot_be_trusted_are_named(capture: str, resp: str, port: int, is_masked: bool) -> None:
+    flows = build_flows([FlowSpec(resp=resp, resp_port=port)])
+    assert UNTRUSTED[capture](flows, np.array([True])).tolist() == [is_masked]
+
+
+def test_masked_rows_stay_but_have_no_label() -> None:
+    flows = replace(build_flows([FlowSpec(), FlowSpec()]), labels=constant_labels(2, AttackClass.SCAN))
+    masked = mask_labels(flows, np.array([True, False]))
+    assert masked.labels is not None
+    assert masked.labels.malicious.tolist() == [-1, 1]
+    assert masked.labels.attack_class.tolist()[0] == -1
+    assert len(masked) == 2
+
+
+@pytest.mark.data
+def test_the_public_captures_are_as_the_readme_counts_them(
+    data_folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    corpus = load_corpus(data_folder, tmp_path_factory.mktemp("cache"))
+    counts: dict[str, list[int]] = {}
+    for capture, flows in corpus.parts:
+        assert flows.labels is not None
+        here = [int((flows.labels.malicious == value).sum()) for value in (-1, 0, 1)]
+        counts[capture.name] = [a + b for a, b in zip(counts.get(capture.name, [0, 0, 0]), here, strict=True)]
+    assert counts["34-1"] == [65, 1858, 21222]
+    assert counts["42-1"] == [1947, 2473, 6]
+    assert counts["20-1"] == [0, 3193, 16]
+    assert counts["43-1-partial"] == [5591, 0, 402]
+    assert counts["lan-008"] == [60, 1402, 4201]
+    assert counts["lan-002"] == [0, 0, 4504]
+    assert sum(name.startswith("sentinel/") for name in counts) == 20
+    assert sum(name.startswith("home/") for name in counts) == 10
+    assert len(corpus.ton) == 161_200
