@@ -14,7 +14,7 @@ from thingwarden.domain.device import Device
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.response import Act, Decision, Proposal, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal, plain_address
+from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
 from thingwarden.testing import START_S, build_contact, build_decision, build_device, build_devices, build_incident
 
 NOW = datetime.fromtimestamp(START_S, UTC)
@@ -34,6 +34,8 @@ SETTINGS = PolicySettings(
     critical_devices=frozenset({LOCK}),
 )
 SPARED = {ROUTER, RESOLVER, OPERATOR, FRIEND}
+HOSTS = {BOT, ATTACKER, UNPROVEN}
+"""The only peers in the strategies that are single hosts and not spared."""
 
 
 def spellings(address: str) -> list[ipaddress.IPv4Address | ipaddress.IPv6Address]:
@@ -134,7 +136,10 @@ def test_what_is_ordered_harms_nobody_who_is_spared(case: tuple[Proposal, Incide
     if judged.act is Act.NOTIFY:
         return
     named = [judged.target.peer, judged.target.device.address if judged.target.device else None]
-    assert not {str(plain_address(address)) for address in named if address is not None} & SPARED
+    low_halves = {int(address) & 0xFFFF_FFFF for address in named if address is not None}
+    assert not low_halves & {int(ipaddress.IPv4Address(spared)) for spared in SPARED}
+    if judged.target.peer is not None:
+        assert int(judged.target.peer) & 0xFFFF_FFFF in {int(ipaddress.IPv4Address(host)) for host in HOSTS}
     assert judged.target.device is None or judged.target.device.mac != ROUTER_MAC
     assert incident.device.index != 0
     assert judged.target.proto in (None, "tcp", "udp", "icmp", "icmp6")

@@ -1,0 +1,178 @@
+"""The kernel: orders, receipts, expiry, approval; no clock of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import pytest
+
+from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.errors import RequestError
+from thingwarden.domain.incident import ChangeKind, IncidentChange
+from thingwarden.domain.response import Act, Decision, ReceiptStatus, Refusal
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.pipeline import (
+    APPROVAL_LASTS,
+    ApplyDecision,
+    Command,
+    OperatorAct,
+    OperatorVerb,
+    Pipeline,
+    Record,
+    RevokeDecision,
+    ScoredBatch,
+    Tick,
+)
+from thingwarden.respond.playbook import load_playbook
+from thingwarden.respond.policy import PolicySettings, proposal_id
+from thingwarden.testing import (
+    START_S,
+    FlowSpec,
+    FlowWordEncoder,
+    RecordingEnforcer,
+    ScriptedScorer,
+    build_devices,
+    build_flows,
+)
+
+BOT = "192.168.1.10"
+DEVICES = build_devices([BOT])
+LATER = timedelta(days=2)
+
+
+def play(
+    specs: Sequence[FlowSpec], attack_class: AttackClass = AttackClass.C2, policy: PolicySettings | None = None
+) -> tuple[Pipeline, list[Command]]:
+    flows = build_flows(specs)
+    pipeline = Pipeline(
+        calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook(), policy=policy
+    )
+    scorer = ScriptedScorer(dict.fromkeys(range(len(specs)), (0.99, attack_class)))
+    commands: list[Command] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 8):
+        event = ScoredBatch(words=words, scores=scorer.score(words))
+        commands += pipeline.handle(event, datetime.fromtimestamp(float(words.known_at_s[-1]), UTC))
+    return pipeline, commands
+
+
+def beacons(count: int = 20, interval_s: float = 10.0) -> list[FlowSpec]:
+    return [FlowSpec(at_s=n * interval_s, orig=BOT, resp="203.0.113.5", resp_port=6667) for n in range(count)]
+
+
+def decisions_of(commands: Sequence[Command]) -> list[Decision]:
+    return [command.decision for command in commands if isinstance(command, ApplyDecision)]
+
+
+def refusals_of(commands: Sequence[Command]) -> list[Refusal]:
+    return [item.entry for item in commands if isinstance(item, Record) and isinstance(item.entry, Refusal)]
+
+
+def test_an_incident_is_recorded_before_its_decisions_and_each_is_ordered_once() -> None:
+    _, commands = play(beacons())
+    first = commands[0]
+    assert isinstance(first, Record) and isinstance(first.entry, IncidentChange)
+    assert first.entry.kind is ChangeKind.OPENED
+    assert [decision.act for decision in decisions_of(commands)] == [Act.NOTIFY, Act.BLOCK_FLOW]
+
+
+def test_the_same_events_give_the_same_commands() -> None:
+    assert play(beacons())[1] == play(beacons())[1]
+
+
+def test_quiet_traffic_gives_no_command() -> None:
+    assert play(beacons(), AttackClass.BENIGN)[1] == []
+
+
+def test_a_decision_is_undone_when_it_is_due_and_once() -> None:
+    pipeline, commands = play(beacons())
+    enforcer, ordered = RecordingEnforcer(), decisions_of(commands)
+    for decision in ordered:
+        pipeline.handle(enforcer.apply(decision, decision.decided_at), decision.decided_at)
+    assert pipeline.handle(Tick(), ordered[0].decided_at) == []
+    late = ordered[0].decided_at + LATER
+    undone = pipeline.handle(Tick(), late)
+    assert [command.decision for command in undone if isinstance(command, RevokeDecision)] == ordered
+    for decision in ordered:
+        pipeline.handle(enforcer.revoke(decision, late), late)
+    assert pipeline.handle(Tick(), late + LATER) == []
+
+
+def test_what_could_not_be_undone_is_tried_again() -> None:
+    pipeline, commands = play(beacons())
+    decision = decisions_of(commands)[1]
+    enforcer = RecordingEnforcer()
+    pipeline.handle(enforcer.apply(decision, decision.decided_at), decision.decided_at)
+    late = decision.decided_at + timedelta(hours=2)
+    assert RevokeDecision(decision=decision) in pipeline.handle(Tick(), late)
+    failed = RecordingEnforcer(lambda _: ReceiptStatus.FAILED).apply(decision, late)
+    pipeline.handle(failed, late)
+    assert RevokeDecision(decision=decision) in pipeline.handle(Tick(), late)
+
+
+def test_a_decision_is_renewed_while_the_attack_lasts() -> None:
+    _, commands = play(beacons(count=1000, interval_s=10.0))
+    blocks = [decision for decision in decisions_of(commands) if decision.act is Act.BLOCK_FLOW]
+    assert len(blocks) == 3
+    assert all(later.decided_at >= earlier.expires_at for earlier, later in pairwise(blocks))
+
+
+def test_a_failed_act_does_not_count_as_done() -> None:
+    pipeline, commands = play(beacons())
+    decision = decisions_of(commands)[1]
+    refused = RecordingEnforcer(lambda _: ReceiptStatus.FAILED).apply(decision, decision.decided_at)
+    (record,) = pipeline.handle(refused, decision.decided_at)
+    assert isinstance(record, Record) and record.entry == refused
+    undone = pipeline.handle(Tick(), decision.decided_at + LATER)
+    assert RevokeDecision(decision=decision) not in undone
+
+
+def test_the_same_refusal_is_recorded_once() -> None:
+    _, commands = play(beacons(), policy=PolicySettings(is_monitor_only=True))
+    assert [refusal.proposal.act for refusal in refusals_of(commands)] == [Act.BLOCK_FLOW]
+    assert [decision.act for decision in decisions_of(commands)] == [Act.NOTIFY]
+
+
+def test_a_person_can_approve_what_waits_for_it_once() -> None:
+    pipeline, commands = play(beacons(), policy=PolicySettings(is_monitor_only=True))
+    (refusal,) = refusals_of(commands)
+    approval = OperatorAct(verb=OperatorVerb.APPROVE, subject_id=proposal_id(refusal.proposal), person="Ada")
+    (decision,) = decisions_of(pipeline.handle(approval, refusal.at))
+    assert (decision.act, decision.approved_by) == (Act.BLOCK_FLOW, "Ada")
+    with pytest.raises(RequestError, match="awaits approval"):
+        pipeline.handle(approval, refusal.at)
+
+
+def test_an_unanswered_question_expires() -> None:
+    pipeline, commands = play(beacons(), policy=PolicySettings(is_monitor_only=True))
+    (refusal,) = refusals_of(commands)
+    approval = OperatorAct(verb=OperatorVerb.APPROVE, subject_id=proposal_id(refusal.proposal), person="Ada")
+    with pytest.raises(RequestError):
+        pipeline.handle(approval, datetime.fromtimestamp(START_S, UTC) + APPROVAL_LASTS + timedelta(hours=1))
+
+
+def test_a_person_can_revoke() -> None:
+    pipeline, commands = play(beacons())
+    decision = decisions_of(commands)[1]
+    pipeline.handle(RecordingEnforcer().apply(decision, decision.decided_at), decision.decided_at)
+    revocation = OperatorAct(verb=OperatorVerb.REVOKE, subject_id=decision.decision_id, person="Ada")
+    assert RevokeDecision(decision=decision) in pipeline.handle(revocation, decision.decided_at)
+    unknown = OperatorAct(verb=OperatorVerb.REVOKE, subject_id="nobody", person="Ada")
+    with pytest.raises(RequestError, match="nothing of that id"):
+        pipeline.handle(unknown, decision.decided_at)
+
+
+def test_a_resolver_met_before_the_attack_is_protected() -> None:
+    router = "192.168.1.1"
+    names = [FlowSpec(at_s=n, orig=BOT, resp=router, proto="udp", resp_port=53) for n in range(5)]
+    attack = [FlowSpec(at_s=100 + n, orig=BOT, resp=router, resp_port=23) for n in range(20)]
+    flows = build_flows([*names, *attack])
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    scorer = ScriptedScorer(dict.fromkeys(range(5, 25), (0.99, AttackClass.BRUTE_FORCE)))
+    commands: list[Command] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 8):
+        batch = ScoredBatch(words=words, scores=scorer.score(words))
+        commands += pipeline.handle(batch, datetime.fromtimestamp(START_S, UTC))
+    assert [decision.act for decision in decisions_of(commands)] == [Act.NOTIFY]
+    assert refusals_of(commands)[0].reasons == ("the peer 192.168.1.1 is protected",)
