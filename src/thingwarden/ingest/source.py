@@ -53,6 +53,11 @@ class FlowFile:
         """What the current or last run over ``batches`` read and left out, by reason."""
         return self.source.counts
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the input, such as where a capture was cut."""
+        return self.source.notes if isinstance(self.source, PcapSource) else ()
+
     def batches(self) -> Iterator[FlowBatch]:
         """Yield the flows in the order of the input.
 

@@ -72,6 +72,13 @@ def test_standard_input_is_a_dash(monkeypatch: pytest.MonkeyPatch) -> None:
         assert len(read_flows(Path("-"))) == 1
 
 
+def test_a_cut_capture_is_noted(tmp_path: Path) -> None:
+    whole, cut = open_source(write(tmp_path, PCAP)), open_source(write(tmp_path, PCAP + PCAP[24:60], "cut.dat"))
+    assert [sum(map(len, source.batches())) for source in (whole, cut)] == [1, 1]
+    assert whole.notes == ()
+    assert cut.notes
+
+
 def test_a_forced_format_wins(tmp_path: Path) -> None:
     path = write(tmp_path, b"{broken\n" * 30 + JSON.encode())
     with pytest.raises(InputError):
