@@ -111,8 +111,8 @@ def _padded(data: bytes) -> npt.NDArray[np.uint8]:
 
 def _words(buffer: npt.NDArray[np.uint8], at: Index, count: int, order: str) -> npt.NDArray[Any]:
     """``count`` 32-bit words at each offset, int64 (n, count)."""
-    window = np.lib.stride_tricks.sliding_window_view(buffer, 4 * count)
-    return window[at].view(f"{order}u4").astype(np.int64)
+    words = np.lib.stride_tricks.sliding_window_view(buffer, 4 * count)
+    return words[at].view(f"{order}u4").astype(np.int64)
 
 
 # pcap
@@ -274,15 +274,15 @@ def _interface(reader: CaptureReader, order: str, at: int, length: int) -> _Inte
     interface = _Interface(link_type, snap_bytes or MAX_RECORD_BYTES, 10**6, 0)
     option_at, end = at + 16, at + length - 4
     while option_at + 4 <= end:
-        code, size = unpack_from(f"{order}HH", reader._data, option_at)
+        code, option_bytes = unpack_from(f"{order}HH", reader._data, option_at)
         option_at += 4
-        if code == 0 or option_at + size > end:
+        if code == 0 or option_at + option_bytes > end:
             break
-        if code == _OPTION_TSRESOL and size == 1:
+        if code == _OPTION_TSRESOL and option_bytes == 1:
             interface.units_per_s = _units_per_s(reader, option_at)
-        elif code == _OPTION_TSOFFSET and size == 8:
+        elif code == _OPTION_TSOFFSET and option_bytes == 8:
             interface.offset_s = unpack_from(f"{order}q", reader._data, option_at)[0]
-        option_at += (size + 3) & ~3
+        option_at += (option_bytes + 3) & ~3
     return interface
 
 
@@ -324,8 +324,8 @@ def _pcapng_frames(reader: CaptureReader, section: _Section, blocks: list[tuple[
 
 
 def _old_interface(buffer: npt.NDArray[np.uint8], at: Index, order: str) -> Index:
-    window = np.lib.stride_tricks.sliding_window_view(buffer, 2)
-    return window[at + 8].view(f"{order}u2")[:, 0].astype(np.int64)
+    pairs = np.lib.stride_tricks.sliding_window_view(buffer, 2)
+    return pairs[at + 8].view(f"{order}u2")[:, 0].astype(np.int64)
 
 
 def _frames_of_link(

@@ -212,20 +212,7 @@ def _count(
     _count_time(flows, packets.at_s, is_first, table.both_closed[state_before])
     _count_sizes(flows, packets, flow * 2 + is_resp)
     event = events_from_flags(packets.tcp_flags, packets.payload_bytes)
-    is_retransmit = np.zeros(len(packets), dtype=np.bool_)
-    tcp = np.flatnonzero(packets.proto == PROTO_TCP)
-    is_retransmit[tcp] = count_stream(
-        flows,
-        Segments(
-            flow=flow[tcp],
-            is_resp=is_resp[tcp],
-            event=event[tcp],
-            seq=packets.tcp_seq[tcp],
-            ack=packets.tcp_ack[tcp],
-            payload_bytes=packets.payload_bytes[tcp],
-            is_after_reset=me[tcp] == Endpoint.RESET,
-        ),
-    )
+    is_retransmit = _count_tcp(flows, packets, flow, is_resp, event, me == Endpoint.RESET)
     is_zero_window = (packets.tcp_receive_bytes == 0) & ((packets.tcp_flags & TCP_RST) == 0)
     is_zero_window &= (peer != Endpoint.CLOSED) & (me != Endpoint.RESET)
     append_history(
@@ -243,6 +230,30 @@ def _count(
         ),
     )
     _note_first(flows, packets, flow, is_resp)
+
+
+def _count_tcp(
+    flows: FlowTable,
+    packets: PacketBatch,
+    flow: npt.NDArray[np.int64],
+    is_resp: npt.NDArray[np.uint8],
+    event: npt.NDArray[np.uint8],
+    is_after_reset: npt.NDArray[np.bool_],
+) -> npt.NDArray[np.bool_]:
+    """Advance the sequence numbers; whether each packet retransmits."""
+    is_retransmit = np.zeros(len(packets), dtype=np.bool_)
+    tcp = np.flatnonzero(packets.proto == PROTO_TCP)
+    segments = Segments(
+        flow=flow[tcp],
+        is_resp=is_resp[tcp],
+        event=event[tcp],
+        seq=packets.tcp_seq[tcp],
+        ack=packets.tcp_ack[tcp],
+        payload_bytes=packets.payload_bytes[tcp],
+        is_after_reset=is_after_reset[tcp],
+    )
+    is_retransmit[tcp] = count_stream(flows, segments)
+    return is_retransmit
 
 
 def _count_time(

@@ -149,8 +149,7 @@ def _u8(buffer: Bytes, at: Index) -> Index:
 
 
 def _wide(buffer: Bytes, at: Index, width: int, dtype: str) -> npt.NDArray[Any]:
-    window = np.lib.stride_tricks.sliding_window_view(buffer, width)
-    return window[at].view(dtype)
+    return np.lib.stride_tricks.sliding_window_view(buffer, width)[at].view(dtype)
 
 
 def _u16(buffer: Bytes, at: Index) -> Index:
@@ -256,7 +255,8 @@ def _decode_ipv6(buffer: Bytes, layer: _Layer, counts: Counter[str]) -> _Network
     layer = layer.keep(is_sound)
     start = layer.starts
     payload_bytes = _u16(buffer, start + 4)
-    payload_bytes = np.where(payload_bytes == 0, layer.ends - start - 40, payload_bytes)
+    is_offloaded = (payload_bytes == 0) & (buffer[start + 6] == PROTO_TCP)
+    payload_bytes = np.where(is_offloaded, layer.ends - start - 40, payload_bytes)
     ends = np.minimum(layer.ends, start + 40 + payload_bytes)
     count = len(start)
     network = _Network(
