@@ -38,6 +38,7 @@ COMMANDS: Final = {
     "meter": ("meter", "meter", "Turn packets into a Zeek-format conn.log."),
     "evaluate": ("evaluate", "evaluate", "Compare verdicts with the labels of labelled input."),
     "bench": ("bench", "bench_group", "Measure the model against every baseline."),
+    "train": ("train", "train", "Train a model by a recipe."),
     "model": ("model", "model_group", "Show or verify a model."),
     "lab": ("lab", "lab_group", "Run a scenario in a simulated network (root)."),
     "config": ("settings", "config_group", "Check, show or write the configuration."),
