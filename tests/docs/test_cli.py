@@ -1,0 +1,113 @@
+"""docs/cli.md: every command and option is there, and the JSON tables say what is really printed."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+import pytest
+
+from thingwarden.cli import main
+from thingwarden.cli.app import root
+from thingwarden.config import PACKAGED_SAMPLE
+
+EVERYWHERE = {"--json", "--debug", "--config", "--help", "--version"}
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    """docs/cli.md."""
+    return (Path(__file__).resolve().parents[2] / "docs" / "cli.md").read_text()
+
+
+@pytest.fixture(autouse=True)
+def _state_of_its_own(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / "home"))
+    monkeypatch.delenv("THINGWARDEN_CONFIG", raising=False)
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group, info_name=path)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        if not isinstance(command, click.Group) or command.invoke_without_command:
+            yield f"{path} {name}", command
+
+
+def test_every_command_is_documented(page: str) -> None:
+    paths = [path for path, _ in _commands(root, "thingwarden")]
+    assert paths
+    missing = [
+        path for path in paths if f"`{path}" not in page and f"`{path.removeprefix('thingwarden ')}`" not in page
+    ]
+    assert not missing
+
+
+def test_every_option_is_documented(page: str) -> None:
+    options = {
+        option
+        for _, command in _commands(root, "thingwarden")
+        for parameter in command.params
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
+    assert {option for option in options - EVERYWHERE if f"`{option}" not in page} == set()
+
+
+def _documented_keys(page: str) -> dict[str, set[str]]:
+    """Keys by record type, from the tables under JSON lines."""
+    tables: dict[str, set[str]] = {}
+    for section in page.split("\n#### ")[1:]:
+        name = section[1 : section.index("`", 1)]
+        first_cells = (line.split("|")[1] for line in section.splitlines() if line.startswith("| `"))
+        tables[name] = {key for cell in first_cells for key in re.findall(r"`([a-z_0-9]+)`", cell)}
+    return tables
+
+
+def _records(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, Any]]:
+    main([*words, "--json"])
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_json_lines_have_the_documented_keys_and_no_others(
+    page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    documented = _documented_keys(page)
+    broken = tmp_path / "broken.toml"
+    broken.write_text("[detect]\nfoo = 1\n")
+    flows = tmp_path / "flows.jsonl"
+    records = _records(capsys, "demo")
+    records += _records(capsys, "replay", str(PACKAGED_SAMPLE), "--flows", str(flows))
+    incident = next(record for record in records if record["type"] == "incident")
+    records += _records(capsys, "incidents", "show", str(incident["incident_id"]))
+    records += _records(capsys, "devices") + _records(capsys, "incidents")
+    records += _records(capsys, "meter", str(PACKAGED_SAMPLE), "-o", str(tmp_path / "conn.log"))
+    records += _records(capsys, "model", "show") + _records(capsys, "model", "verify")
+    records += _records(capsys, "config", "check", str(broken)) + _records(capsys, "config", "default")
+    records += _records(capsys, "config", "show", "--origin")
+    records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
+    assert records
+    for record in records:
+        assert set(record) - {"type"} == documented[record["type"]], record["type"]
+    not_run_here = {"trained", "zeek_agreement", "lab_run"}
+    assert {record["type"] for record in records} | not_run_here | {"refusal"} == set(documented)
+
+
+def test_evaluate_prints_the_documented_object(page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(["evaluate", str(PACKAGED_SAMPLE), "--label", "benign", "--json"])
+    figures = json.loads(capsys.readouterr().out)
+    section = page.split("### `thingwarden evaluate")[1].split("\n### ")[0]
+    first_cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    assert {key for cell in first_cells for key in re.findall(r"`([a-z_]+)`", cell)} == set(figures)
+    for key in ("by_row", "incidents"):
+        for inner in figures[key]:
+            assert f"`{inner}`" in section
