@@ -198,7 +198,9 @@ def test_critical_devices_get_no_more_than_a_rate_limit_unasked(case: tuple[Prop
         assert judged.act.severity <= Act.RATE_LIMIT.severity
 
 
-steps = st.lists(st.tuples(st.integers(1, 12), st.sampled_from([Act.RATE_LIMIT, Act.QUARANTINE]), st.integers(0, 50)))
+steps = st.lists(
+    st.tuples(st.integers(1, 12), st.sampled_from([Act.RATE_LIMIT, Act.QUARANTINE]), st.integers(0, 10)), min_size=15
+)
 
 
 @settings(max_examples=80, deadline=None)

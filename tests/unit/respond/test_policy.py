@@ -102,6 +102,15 @@ def test_what_nobody_may_order(proposal_changes: dict[str, Any], incident_change
     assert not refusal.can_approve
 
 
+@pytest.mark.parametrize("peer", ["224.0.0.1", "ff02::1", "255.255.255.255", "0.0.0.0", "::", "127.0.0.1", "::1"])
+@pytest.mark.parametrize("act", [Act.BLOCK_PEER, Act.BLOCK_FLOW])
+def test_what_is_no_single_host_is_no_target(peer: str, act: Act) -> None:
+    address = ipaddress.ip_address(peer)
+    target = Target(device=None if act is Act.BLOCK_PEER else DEVICE, peer=address)
+    refusal = refusal_of({"act": act, "target": target}, {"contacts": (build_contact(peer),)})
+    assert refusal.reasons == (f"{peer} is no single host",)
+
+
 def test_a_device_of_the_network_is_not_blocked_as_a_peer() -> None:
     view = NetworkView(devices=tuple(build_devices([str(PEER)])))
     refusal = refusal_of({"act": Act.BLOCK_PEER, "target": Target(peer=PEER)}, view=view)
