@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +36,8 @@ from thingwarden.train.folds import FoldPlan, describe_plan, load_plan
 
 DEFAULT_PLAN: Final = Path("recipes/folds.toml")
 DEFAULT_RECIPE: Final = Path("recipes/nano.toml")
+
+DECIDING_STAGES: Final = ("domain", "ingest", "encode", "detect", "model", "train", "bench")
 
 Makers = Mapping[str, Callable[[], Contestant]]
 
@@ -87,7 +90,7 @@ def run_accuracy(
         resume: keep cells that exist; else they are measured anew.
         plan_path: the fold plan.
         makers: contestants by name; None takes the baselines and, with torch, the model.
-        cache: folder for parsed captures; None uses ``out/cache``.
+        cache: folder for parsed captures; None uses the person's cache folder.
         console: where the progress bar goes; None makes none.
 
     Returns:
@@ -106,7 +109,7 @@ def run_accuracy(
     wanted = [(view, seed, name) for seed in seeds for view in views for name in names]
     missing = [key for key in wanted if not (resume and _is_measured(_cell_path(cells_folder, key), plan))]
     if missing:
-        corpus = load_corpus(data, cache or out / "cache")
+        corpus = load_corpus(data, cache or cache_folder())
         _measure_all(missing, plan, corpus, available, cells_folder, console)
     summary = summarise_run(plan, _read_cells(cells_folder, plan))
     write_reports(summary, out)
@@ -190,8 +193,14 @@ def _curve(cells: Sequence[Cell]) -> dict[str, list[float]] | None:
 
 
 def source_digest() -> str:
-    """SHA-256 over the package's source: cells of one report should share it; the report says where they do not."""
+    """SHA-256 over the source that decides a figure: cells of a report should share it; it says where they do not."""
     digest = hashlib.sha256()
-    for path in sorted(Path(thingwarden.__path__[0]).rglob("*.py")):
-        digest.update(path.read_bytes())
+    for stage in DECIDING_STAGES:
+        for path in sorted((Path(thingwarden.__path__[0]) / stage).rglob("*.py")):
+            digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where parsed captures are kept between runs: ``$XDG_CACHE_HOME/thingwarden``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thingwarden"

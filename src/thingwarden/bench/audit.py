@@ -162,12 +162,12 @@ def _stable_number(name: str) -> int:
 
 def gates_without_model(view: FoldView) -> dict[str, Any]:
     """Counts for the two gates that no contestant is needed for: source id alone, and position in the capture alone."""
-    source_shares = _shares_by_family(view.train)
+    suspects = _suspect_families(view.train)
     limit, side = _best_position(view.train)
     counts = {name: {"hit": 0.0, "claimed": 0.0, "malicious": 0.0} for name in ("source", "position")}
     for part in view.test:
         weight, is_malicious, position = _weights(part)
-        by_source = np.full(len(weight), source_shares.get(part.capture.family, 0.0) > 0.5)
+        by_source = np.full(len(weight), part.capture.family in suspects)
         by_position = (position >= limit) == side
         for name, said in (("source", by_source), ("position", by_position)):
             counts[name]["hit"] += float(weight[said & is_malicious].sum())
@@ -182,14 +182,22 @@ def _weights(part: Part) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]
     return weight, require_labels(part.flows).malicious == 1, position
 
 
-def _shares_by_family(parts: tuple[Part, ...]) -> dict[str, float]:
+def _suspect_families(parts: tuple[Part, ...]) -> set[str]:
+    """The collections that one would call malicious as a whole, so that training is told apart best by F1."""
     total: dict[str, float] = defaultdict(float)
     malicious: dict[str, float] = defaultdict(float)
     for part in parts:
         weight, is_malicious, _ = _weights(part)
         total[part.capture.family] += float(weight.sum())
         malicious[part.capture.family] += float(weight[is_malicious].sum())
-    return {family: malicious[family] / total[family] for family in total if total[family] > 0}
+    ordered = sorted(total, key=lambda family: -malicious[family] / max(total[family], 1e-9))
+    best, best_f1 = 0, 0.0
+    for count in range(1, len(ordered) + 1):
+        hit, claimed = (sum(counts[family] for family in ordered[:count]) for counts in (malicious, total))
+        f1 = 2 * hit / (claimed + sum(malicious.values()))
+        if f1 > best_f1:
+            best, best_f1 = count, f1
+    return set(ordered[:best])
 
 
 def _best_position(parts: tuple[Part, ...]) -> tuple[float, bool]:

@@ -1,7 +1,7 @@
 """The flow language model as a contestant: trained on the blind view by the recipe that the shipped model has.
 
 In: a blind ``FoldView``, a recipe. Out: a ``FittedScorer`` on the exported network, int8 as it ships.
-Must never: see calibration or test parts in training; thresholds are the referee's, as for every contestant.
+Must never: see calibration or test parts in training; threshold and alarm level are the referee's, as for all.
 """
 
 from __future__ import annotations
@@ -10,15 +10,12 @@ from pathlib import Path
 
 from thingwarden.bench.contestants import FittedScorer
 from thingwarden.domain.calibration import Calibration
-from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.artifact import Artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.export import export_network
-from thingwarden.train.finetune import Trainer
 from thingwarden.train.folds import FoldView
 from thingwarden.train.recipe import Recipe
-from thingwarden.train.scenes import Stage
-from thingwarden.train.table import collect_typed_rows
+from thingwarden.train.training import TrainingSet, calibrate, train_network
 
 
 class FlowLmFitter:
@@ -33,17 +30,16 @@ class FlowLmFitter:
 
     def __call__(self, view: FoldView, seed: int) -> FittedScorer:
         """See ``contestants.Fitter``."""
-        ton = view.ton.take(view.ton_train)
-        vocabulary = Vocabulary.fit([*(part.flows for part in view.train), ton])
-        table = collect_typed_rows(ton, vocabulary) if len(ton) else None
-        trainer = Trainer.prepare(vocabulary, Stage(view.train, vocabulary), table, self._recipe, seed)
-        network = export_network(trainer.run())
+        table = view.ton.take(view.ton_train)
+        data = TrainingSet(train=view.train, calibration=view.calibration, table=table)
+        trained = train_network(data, self._recipe, seed)
         artifact = Artifact(
             path=Path(f"{self._recipe.name}-{view.name}-{seed}"),
-            network=network,
-            vocabulary=vocabulary.to_json(),
+            network=export_network(trained.model),
+            vocabulary=trained.vocabulary.to_json(),
             calibration=Calibration(),
             card="",
             manifest={"name": self._recipe.name},
         )
-        return FittedScorer(vocabulary=vocabulary, scorer=FlowScorer(artifact))
+        calibration = calibrate(view.calibration, artifact)
+        return FittedScorer(vocabulary=trained.vocabulary, scorer=FlowScorer(artifact), calibration=calibration)

@@ -71,6 +71,12 @@ def _check_captures(model: Figures, contestants: Mapping[str, Figures]) -> list[
         if name in contestants:
             other = _mean(contestants[name], "captures_left_out", "tpr")
             lines.append(_verdict(own > other, f"weighted TPR {own:.3f} against {name}'s {other:.3f}", own - other))
+            own_at, other_at = (
+                _mean(figures, "captures_left_out", "tpr_at_budget_set_on_test")
+                for figures in (model, contestants[name])
+            )
+            text = f"at pooled FPR {LARGEST_FPR} exactly, weighted TPR {own_at:.3f} against {name}'s {other_at:.3f}"
+            lines.append(_verdict(own_at > other_at, text, own_at - other_at))
     lines.append(_verdict(fpr <= LARGEST_FPR, f"pooled FPR {fpr:.4f}, allowed {LARGEST_FPR}", LARGEST_FPR - fpr))
     return lines
 
