@@ -22,6 +22,9 @@ from thingwarden.ingest.packets import LINK_TYPES, PADDING_BYTES, FrameBatch, In
 CHUNK_BYTES: Final = 2 << 20
 """Some 25,000 small packets: the columns of a chunk then take below 10 MB."""
 
+_READ_BYTES: Final = 64 << 10
+"""Of a compressed stream that breaks, this much may be lost before the break."""
+
 MAX_RECORD_BYTES: Final = 1 << 20
 """Four times the largest snapshot length that tcpdump allows; a larger record is a corrupt length field."""
 
@@ -55,6 +58,7 @@ class CaptureReader:
     _data: bytes = b""
     _offset_bytes: int = 0
     _at_end: bool = False
+    _has_read: bool = False
 
     def frames(self) -> Iterator[list[FrameBatch]]:
         """Yield the frames chunk by chunk, one ``FrameBatch`` per link type that occurs in the chunk.
@@ -76,13 +80,25 @@ class CaptureReader:
         """Have ``CHUNK_BYTES`` at hand, or all that is left."""
         parts, missing = [self._data], CHUNK_BYTES - len(self._data)
         while missing > 0:
-            part = self.stream.read(missing)
+            part = self._read(min(missing, _READ_BYTES))
             if not part:
                 self._at_end = True
                 break
             parts.append(part)
             missing -= len(part)
+            self._has_read = True
         self._data = b"".join(parts)
+
+    def _read(self, count: int) -> bytes:
+        """Read on; a compressed stream that breaks after its first bytes ends there, with a note."""
+        try:
+            return self.stream.read(count)
+        except InputError as error:
+            if not self._has_read:
+                raise
+            self.counts["truncated_file"] += 1
+            self.notes.append(f"{error}; read up to there")
+            return b""
 
     def _consume(self, count: int) -> None:
         self._data = self._data[count:]

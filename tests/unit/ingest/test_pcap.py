@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import random
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,16 @@ def test_a_cut_capture_yields_its_flows_and_a_note(tmp_path: Path) -> None:
     source = PcapSource(path)
     assert sum(len(batch) for batch in source.batches()) == 1
     assert source.counts["truncated_file"] == 1
+    assert str(path) in source.notes[0]
+
+
+def test_a_compressed_file_that_breaks_off_yields_its_flows_and_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "cut.pcap.gz"
+    frames = [udp(n / 100, random.Random(n).randbytes(200), client_port=1 + n) for n in range(4000)]
+    path.write_bytes(gzip.compress(pcap(frames))[:-100_000])
+    source = PcapSource(path)
+    assert 1000 < sum(len(batch) for batch in source.batches()) < 4000
+    assert source.counts["truncated_file"] >= 1
     assert str(path) in source.notes[0]
 
 
