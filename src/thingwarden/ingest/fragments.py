@@ -1,7 +1,7 @@
 """Fold the later fragments of an IP datagram into its first, so that a datagram counts as one packet.
 
 In: packet columns with the fragment fields of their IP headers. Out: the packets with grown first fragments.
-Must never: hold payload to reassemble it; only lengths matter here.
+Must never: hold payload to reassemble it (only lengths matter here), or look beyond one chunk of packets.
 Source: RFC 791 and RFC 8200, section 4.5: fragments belong together by addresses, protocol and identification.
 """
 

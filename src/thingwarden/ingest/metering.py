@@ -2,7 +2,8 @@
 
 In: the open flows and a chunk of packets in the order of their capture. Out: the open flows after it, and those that
 ended.
-Must never: depend on where a capture is cut into chunks, read a clock, or change its arguments.
+Must never: depend on where a capture is cut into chunks (up to ``MAX_OPEN_FLOWS``), read a clock, or change its
+arguments.
 Source: Zeek's conn.log and default timeouts; docs/results/zeek-agreement.md measures how near this comes.
 """
 
