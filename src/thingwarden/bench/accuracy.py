@@ -82,8 +82,7 @@ def run_accuracy(
     """Measure, summarise, write the reports.
 
     Args:
-        data: folder of the public captures.
-        out: folder for cells and reports.
+        data, out: folder of the public captures; folder for cells and reports.
         seeds: one run of everything per seed.
         contestants: names; None takes all of ``makers``.
         folds: names of views, ``0`` to ``4`` and ``protocols.extra_views``; None takes all.
