@@ -15,7 +15,9 @@ DATA ?= ../shared/data
 RUNTIME := $(VENV)/.installed-runtime
 FULL := $(VENV)/.installed-full
 
-.PHONY: help demo test lint format bench lab docs model clean
+.PHONY: help demo test lint format bench lab docs model packages clean
+# System packages come before the environment that may need them.
+.NOTPARALLEL:
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -24,8 +26,7 @@ help: ## list the targets
 demo: $(RUNTIME) ## install into .venv (no root, no apt) and judge the packaged sample
 	$(BIN)/thingwarden demo
 
-test: $(FULL) ## install what the tests need and run them all
-	@sh deploy/apt.sh
+test: packages $(FULL) ## install what the tests need and run them all
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(FULL) ## formatting, linting, types, import contracts
@@ -45,7 +46,6 @@ $(RUNTIME): pyproject.toml deploy/venv.sh
 	@touch $@
 
 $(FULL): $(RUNTIME)
-	@sh deploy/apt.sh --only python3-venv libgomp1
 	@$(PIP) install --quiet "$(TORCH)" || echo "No $(TORCH) for this machine: what trains is skipped." >&2
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then train=train,; fi; \
 	$(PIP) install --quiet --editable ".[$${train}bench,lab,dev]"
@@ -66,6 +66,9 @@ lab: $(FULL) ## remake the packaged sample in network namespaces (root)
 docs: $(FULL) ## remake the picture of the demo and check the documentation
 	$(BIN)/thingwarden demo --svg docs/images/demo.svg
 	$(BIN)/python -m pytest tests/docs
+
+packages:
+	@sh deploy/apt.sh
 
 clean: ## remove the environment, caches and build products
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

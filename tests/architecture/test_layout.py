@@ -27,9 +27,10 @@ UNITLESS_NAMES = {"time", "ts", "window", "size"}
 
 
 def test_every_source_has_a_test_file_of_its_own() -> None:
-    tested = {path.relative_to(UNIT_TESTS) for path in UNIT_TESTS.rglob("test_*.py")}
-    untested = [source for source in SOURCES if source.with_name(f"test_{source.name}") not in tested]
-    assert sorted(untested) == sorted(TESTED_ELSEWHERE)
+    untested = {
+        str(source) for source in SOURCES if not (UNIT_TESTS / source.with_name(f"test_{source.name}")).is_file()
+    }
+    assert untested == {str(source) for source in TESTED_ELSEWHERE}
 
 
 def test_every_unit_test_file_has_its_source() -> None:
