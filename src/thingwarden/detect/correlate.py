@@ -32,6 +32,9 @@ _Kind = TypeVar("_Kind", bound=np.generic)
 _BEFORE_WORDS: Final = -1
 """Position of an ending among the steps of the same instant."""
 
+TELLING_S: Final = 300.0
+"""Seconds of traffic time after which an incident's growth is told again."""
+
 MAX_PENDING: Final = 256
 """Words of evidence kept while a statistic has not reached the alarm level; the oldest go first."""
 
@@ -62,6 +65,8 @@ class _Track:
     opened_at_s: float = 0.0
     opening_quanta: int = 0
     last_at_s: float = 0.0
+    told_count: int = 0
+    told_at_s: float = 0.0
     is_open: bool = False
 
 
@@ -107,7 +112,8 @@ class Correlator:
             flows: the batch whose rows ``words.flow`` names; the same in every call.
 
         Returns:
-            What opened, grew or ended. Openings and endings are exact in traffic time; growth is told once per chunk.
+            What opened, grew or ended, exact in traffic time. Growth is told when the evidence has doubled, or with
+            the first evidence ``TELLING_S`` after it was told last.
 
         Raises:
             ArtifactError: the scores are not finite.
@@ -198,8 +204,11 @@ class Correlator:
                 if end == done:
                     yield self._end(key, track, flows)
                     continue
-                run = _picked(columns, slice(done, end))
-                yield self._grow(key, track, run, int(number[end - 1]), int(position[end - 1]), flows)
+                told = self._next_telling(track, at_s[done:end])
+                end = end if told is None else done + told
+                self._grow(track, _picked(columns, slice(done, end)), int(number[end - 1]), flows)
+                if told is not None:
+                    yield self._tell(ChangeKind.GREW, key, track, int(position[end - 1]), flows)
                 done = end
             else:
                 word = _picked(columns, slice(done, done + 1))
@@ -230,21 +239,25 @@ class Correlator:
             track.incident_id = _identify(track.device, key[1], started_s)
         track.tally.add(pending, flows)
         track.pending, track.is_open, track.last_at_s = [], True, at_s
-        return self._step(ChangeKind.OPENED, at_s, position, key, track, flows)
+        return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
-    def _grow(
-        self,
-        key: tuple[int, int],
-        track: _Track,
-        words: EvidenceColumns,
-        number: int,
-        position: int,
-        flows: FlowBatch,
-    ) -> _Step:
+    def _next_telling(self, track: _Track, at_s: npt.NDArray[np.float64]) -> int | None:
+        """After how many of the next words of evidence growth is worth telling; None while it is not."""
+        assert track.tally is not None
+        by_count = 2 * track.told_count - track.tally.probability_count
+        by_clock = int(np.searchsorted(at_s, track.told_at_s + TELLING_S)) + 1
+        due = min(by_count, by_clock)
+        return due if due <= len(at_s) else None
+
+    def _grow(self, track: _Track, words: EvidenceColumns, number: int, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
         track.last_at_s, track.last_word = float(words.known_at_s[-1]), number
-        return self._step(ChangeKind.GREW, track.last_at_s, position, key, track, flows)
+
+    def _tell(self, kind: ChangeKind, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
+        assert track.tally is not None
+        track.told_count, track.told_at_s = track.tally.probability_count, track.last_at_s
+        return self._step(kind, track.last_at_s, position, key, track, flows)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
         track.is_open, track.statistic = False, 0

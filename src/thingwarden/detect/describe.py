@@ -30,6 +30,9 @@ CLASS_NAMES: Final = {
 _NAMED_CLASSES: Final = 3
 """Attack classes that one sentence names."""
 
+_NAMED_PORTS: Final = 3
+"""Ports among the contacts beyond which no port is named."""
+
 
 def summarise_incident(incident: Incident, contacts: Sequence[Contact], peer_count: int) -> str:
     """Who does what to whom, how often, and how sure that is.
@@ -71,20 +74,21 @@ def _state(incident: Incident) -> str:
 
 
 def _whom(contacts: Sequence[Contact], peer_count: int, is_count_exact: bool) -> str:
-    first = contacts[0]
-    service = f"{first.proto}/{first.port}"
+    first, service = contacts[0], _service(contacts)
     more = "" if is_count_exact else "more than "
     if peer_count > 1 and _is_even(contacts):
-        return f"{more}{peer_count:,} addresses on {service}{_and_others(contacts)}"
+        return f"{more}{peer_count:,} addresses on {service}"
     if peer_count > 1:
         return f"{more}{peer_count:,} addresses, mostly {first.peer}, on {service}"
-    return f"{first.peer} on {service}{_and_others(contacts)}"
+    return f"{first.peer} on {service}"
 
 
 def _is_even(contacts: Sequence[Contact]) -> bool:
     return len(contacts) > 1 and contacts[1].flow_count * 4 > contacts[0].flow_count
 
 
-def _and_others(contacts: Sequence[Contact]) -> str:
+def _service(contacts: Sequence[Contact]) -> str:
     ports = {(contact.proto, contact.port) for contact in contacts}
-    return " and other ports" if len(ports) > 1 else ""
+    if len(ports) > _NAMED_PORTS:
+        return "many ports"
+    return f"{contacts[0].proto}/{contacts[0].port}{' and other ports' if len(ports) > 1 else ''}"

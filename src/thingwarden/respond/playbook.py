@@ -19,11 +19,11 @@ from thingwarden.domain.taxonomy import AttackClass
 
 PLAYBOOK_VERSION: Final = 1
 
-MAX_TARGETS: Final = 3
+MAX_TARGETS: Final = 5
 """Targets that one rule names per incident; the busiest first. More is a case for a milder, wider act."""
 
 EVERY_CLASS: Final = "*"
-_SCOPES: Final = ("device", "port", "peer", "service")
+_SCOPES: Final = ("device", "port", "peer", "service", "port_or_peer")
 _HAS_PORTS: Final = ("tcp", "udp")
 
 
@@ -122,16 +122,20 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[
         and contact.is_outbound is not is_inbound
         and contact.flow_count >= rule.min_contact_flows
     ]
-    named = dict.fromkeys(_target(rule, contact, incident, is_inbound) for contact in contacts)
+    scope = rule.scope
+    if scope == "port_or_peer":
+        ports, peers = {(item.proto, item.port) for item in contacts}, {item.peer for item in contacts}
+        scope = "port" if len(ports) <= len(peers) else "peer"
+    named = dict.fromkeys(_target(rule, scope, contact, incident, is_inbound) for contact in contacts)
     return list(named)[:MAX_TARGETS]
 
 
-def _target(rule: Rule, contact: Contact, incident: Incident, is_inbound: bool) -> Target:
-    has_port = rule.scope in ("port", "service") and contact.proto in _HAS_PORTS
+def _target(rule: Rule, scope: str, contact: Contact, incident: Incident, is_inbound: bool) -> Target:
+    has_port = scope in ("port", "service") and contact.proto in _HAS_PORTS
     return Target(
         device=None if rule.act is Act.BLOCK_PEER else incident.device,
-        peer=None if rule.scope == "port" else contact.peer,
-        proto=contact.proto if rule.scope in ("port", "service") else None,
+        peer=None if scope == "port" else contact.peer,
+        proto=contact.proto if scope in ("port", "service") else None,
         port=contact.port if has_port else None,
         is_inbound=is_inbound and rule.act is not Act.BLOCK_PEER,
         packets_per_s=rule.packets_per_s,

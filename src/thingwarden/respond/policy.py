@@ -134,9 +134,16 @@ def proposal_id(proposal: Proposal) -> str:
 
 
 def is_decided(proposal: Proposal, ledger: Ledger, now: datetime) -> bool:
-    """Whether the same act on the same target is already ordered and has not ended."""
-    wanted = proposal.act, proposal.target
-    return any((item.act, item.target) == wanted and item.expires_at > now for item in ledger.decisions)
+    """Whether the same act on the same target is already ordered and has not ended.
+
+    A notification is about its incident; every other act does the same whichever incident asks for it.
+    """
+    return any(
+        (item.act, item.target) == (proposal.act, proposal.target)
+        and item.expires_at > now
+        and (item.act is not Act.NOTIFY or item.incident_id == proposal.incident_id)
+        for item in ledger.decisions
+    )
 
 
 def _digest(text: str) -> str:

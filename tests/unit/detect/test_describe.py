@@ -26,6 +26,11 @@ def test_a_wide_scan_counts_addresses() -> None:
     assert "more than 4,000 addresses" in summarise_incident(uncounted, contacts, 4000)
 
 
+def test_a_deep_scan_names_no_port() -> None:
+    contacts = [build_contact(port=n, flow_count=1) for n in range(1, 11)]
+    assert "contacts 203.0.113.5 on many ports and looks like" in summarise_incident(build_incident(), contacts, 1)
+
+
 def test_a_target_is_not_accused() -> None:
     incident = build_incident(role=Role.TARGET, attack_class=AttackClass.BRUTE_FORCE)
     sentence = summarise_incident(incident, [build_contact(is_outbound=False)], 1)

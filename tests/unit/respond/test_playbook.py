@@ -50,6 +50,17 @@ def test_a_short_scan_is_slowed_a_long_one_quarantined() -> None:
     assert [act for act, _ in acts_of(long)] == [Act.NOTIFY, Act.RATE_LIMIT, Act.QUARANTINE]
 
 
+def test_a_scan_is_slowed_by_ports_or_by_peers_whichever_are_fewer() -> None:
+    wide = tuple(build_contact(f"203.0.113.{n}", port=23, attack_class=AttackClass.SCAN) for n in range(1, 9))
+    deep = tuple(build_contact(port=n, attack_class=AttackClass.SCAN) for n in range(1, 9))
+    assert acts_of(incident_of(AttackClass.SCAN, contacts=wide))[1:] == [
+        (Act.RATE_LIMIT, "192.168.1.10 to any address tcp/23")
+    ]
+    assert acts_of(incident_of(AttackClass.SCAN, contacts=deep))[1:] == [
+        (Act.RATE_LIMIT, "192.168.1.10 to 203.0.113.5")
+    ]
+
+
 def test_a_flood_is_limited_towards_its_destination() -> None:
     assert acts_of(incident_of(AttackClass.DDOS))[1] == (Act.RATE_LIMIT, "192.168.1.10 to 203.0.113.5")
 

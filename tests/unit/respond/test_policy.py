@@ -194,6 +194,13 @@ def test_the_same_act_is_decided_once() -> None:
     assert not is_decided(build_proposal(act=Act.NOTIFY), ledger, NOW)
 
 
+def test_every_incident_is_notified_of_its_own() -> None:
+    told = build_proposal(act=Act.NOTIFY, target=Target(device=DEVICE))
+    ledger = Ledger(decisions=(build_decision(act=Act.NOTIFY, target=Target(device=DEVICE)),))
+    assert is_decided(told, ledger, NOW)
+    assert not is_decided(replace(told, incident_id="another"), ledger, NOW)
+
+
 def test_ids_tell_proposals_apart() -> None:
     assert proposal_id(build_proposal()) == proposal_id(build_proposal(reason="Another."))
     assert proposal_id(build_proposal()) != proposal_id(build_proposal(act=Act.NOTIFY))
