@@ -1,13 +1,9 @@
 #!/bin/sh
 # Install the system packages of deploy/apt.txt that are missing: as root, or with password-less sudo, else list them.
-# Usage: deploy/apt.sh [--required] [--only PACKAGE...]
-#   --required  fail when a package cannot be installed (continuous integration)
-#   --only      consider these instead of the whole list
+# Usage: deploy/apt.sh [--required]    --required fails when a package cannot be installed (continuous integration)
 set -eu
-list=$(dirname "$0")/apt.txt
-required=
-if [ "${1:-}" = --required ]; then required=yes; shift; fi
-if [ "${1:-}" = --only ]; then shift; wanted=$*; else wanted=$(sed 's/#.*//' "$list"); fi
+required=${1:-}
+wanted=$(sed 's/#.*//' "$(dirname "$0")/apt.txt")
 
 missing=
 for package in $wanted; do
