@@ -37,6 +37,9 @@ from thingwarden.train.folds import FoldPlan, describe_plan, load_plan
 DEFAULT_PLAN: Final = Path("recipes/folds.toml")
 DEFAULT_RECIPE: Final = Path("recipes/nano.toml")
 
+CELL_FORMAT: Final = 1
+"""Raised when a cell's keys change; cells of another format are measured anew."""
+
 DECIDING_STAGES: Final = ("domain", "ingest", "encode", "detect", "model", "train", "bench")
 
 Makers = Mapping[str, Callable[[], Contestant]]
@@ -141,7 +144,12 @@ def _measure_all(
             if view is None or view.name != name or name == "random":
                 view = build_view(plan, corpus, name, seed)
             cell = measure_view(view, makers[contestant](), seed)
-            cell |= {"fold_plan_sha256": plan.sha256, "source_sha256": source_digest(), "version": __version__}
+            cell |= {
+                "format": CELL_FORMAT,
+                "fold_plan_sha256": plan.sha256,
+                "source_sha256": source_digest(),
+                "version": __version__,
+            }
             _write_cell(_cell_path(folder, (name, seed, contestant)), cell)
             progress.advance(task)
 
@@ -154,8 +162,11 @@ def _cell_path(folder: Path, key: tuple[str, int, str]) -> Path:
 def _is_measured(path: Path, plan: FoldPlan) -> bool:
     if not path.is_file():
         return False
-    cell = json.loads(path.read_text())
-    return bool(cell.get("fold_plan_sha256") == plan.sha256)
+    return _is_current(json.loads(path.read_text()), plan)
+
+
+def _is_current(cell: Cell, plan: FoldPlan) -> bool:
+    return bool(cell.get("fold_plan_sha256") == plan.sha256 and cell.get("format") == CELL_FORMAT)
 
 
 def _write_cell(path: Path, cell: Cell) -> None:
@@ -166,7 +177,7 @@ def _write_cell(path: Path, cell: Cell) -> None:
 
 def _read_cells(folder: Path, plan: FoldPlan) -> list[Cell]:
     cells = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
-    return [cell for cell in cells if cell["fold_plan_sha256"] == plan.sha256]
+    return [cell for cell in cells if _is_current(cell, plan)]
 
 
 def summarise_run(plan: FoldPlan, cells: Sequence[Cell]) -> dict[str, Any]:

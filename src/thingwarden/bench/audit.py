@@ -24,6 +24,7 @@ from thingwarden.train.folds import FoldView
 LONGEST_GRAFT_FLOWS: Final = 1_500
 FEWEST_HOST_FLOWS: Final = 40
 HOSTS_PER_ATTACK: Final = 3
+ROUTE_START_TOLERANCE_S: Final = 0.02
 PROBE_WORDS_PER_PART: Final = 800
 PROBE_STATES_PER_PART: Final = 80
 
@@ -89,6 +90,42 @@ def _main_device(flows: FlowBatch) -> tuple[npt.NDArray[np.uint64], int]:
     unique, inverse, counts = np.unique(flows.orig_address, axis=0, return_inverse=True, return_counts=True)
     rows = np.flatnonzero(inverse.ravel() == counts.argmax())
     return unique[counts.argmax()], int(flows.orig_mac[rows[0]])
+
+
+def compare_routes(view: FoldView, contestant: Contestant) -> list[dict[str, Any]]:
+    """Verdicts on the fold's captures read as Zeek's log and as packets through our own meter.
+
+    Flows are matched by protocol, addresses, ports and start; those that only one route has are counted apart.
+    """
+    records = []
+    for route in view.second_routes:
+        log = next(part.flows for part in view.test if part.capture.name == route.capture.name)
+        rows, packet_rows = match_flows(log, route.flows)
+        by_log, by_packets = (contestant.assess(flows).verdicts.is_malicious for flows in (log, route.flows))
+        equal = int((by_log[rows] == by_packets[packet_rows]).sum())
+        records.append(
+            {"capture": route.capture.name, "flows": len(log), "matched": len(rows), "equal_verdicts": equal}
+        )
+    return records
+
+
+def match_flows(one: FlowBatch, other: FlowBatch) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Rows of flows that are in both batches: equal 5-tuples that start within ``ROUTE_START_TOLERANCE_S``."""
+    joined = FlowBatch.concatenate([replace(one, labels=None), replace(other, labels=None)])
+    columns = [joined.orig_address, joined.resp_address]
+    columns += [column[:, None].astype(np.uint64) for column in (joined.orig_port, joined.resp_port, joined.proto)]
+    tuple_number = np.unique(np.concatenate(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
+    span_s = float(np.ptp(joined.started_at_s)) + 10.0 if len(joined) else 0.0
+    place = tuple_number * span_s + (joined.started_at_s - joined.started_at_s.min(initial=np.inf))
+    mine, theirs = place[: len(one)], place[len(one) :]
+    order = np.argsort(theirs)
+    if not len(order):
+        return order, order
+    right = np.searchsorted(theirs[order], mine)
+    candidates = np.clip(np.stack([right - 1, right]), 0, len(order) - 1)
+    nearest = candidates[np.abs(theirs[order][candidates] - mine).argmin(axis=0), np.arange(len(mine))]
+    rows = np.flatnonzero(np.abs(theirs[order][nearest] - mine) <= ROUTE_START_TOLERANCE_S)
+    return rows, order[nearest[rows]]
 
 
 @dataclass(slots=True)

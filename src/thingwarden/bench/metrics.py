@@ -152,11 +152,11 @@ def device_days(flows: FlowBatch, capture: Codes | None = None) -> float:
         flows: any order.
         capture: int64 (n,), which capture each flow is of; None where all are of one.
     """
-    if not flows.is_timed or len(flows) == 0:
-        return 0.0
-    of = capture if capture is not None else np.zeros(len(flows), dtype=np.int64)
-    order = np.lexsort((flows.started_at_s, of))
-    gaps_s = np.diff(flows.started_at_s[order])
+    is_timed = flows.started_at_s > 0
+    of = (capture if capture is not None else np.zeros(len(flows), dtype=np.int64))[is_timed]
+    started_at_s = flows.started_at_s[is_timed]
+    order = np.lexsort((started_at_s, of))
+    gaps_s = np.diff(started_at_s[order])
     counts = (np.diff(of[order]) == 0) & (gaps_s <= LONGEST_GAP_S)
     return float(gaps_s[counts].sum()) / SECONDS_PER_DAY
 

@@ -14,7 +14,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.audit import SourceProbe, gates_without_model, graft_attacks
+from thingwarden.bench.audit import SourceProbe, compare_routes, gates_without_model, graft_attacks
 from thingwarden.bench.contestants import FPR_BUDGET, Contestant, ScoringContestant
 from thingwarden.bench.measure import LOG_ODDS_EDGES, measure_captures, measure_ton
 from thingwarden.bench.metrics import bootstrap_interval, macro_f1, poisson_upper_bound, score_classes
@@ -62,6 +62,7 @@ def measure_view(view: FoldView, contestant: Contestant, seed: int) -> Cell:
     }
     if is_outer:
         cell["grafts"] = graft_attacks(view, contestant, seed)
+        cell["routes"] = compare_routes(view, contestant)
         cell["source_probe"] = probe.balanced_accuracy()
         cell["gates"] = gates_without_model(view)
     if isinstance(contestant, ScoringContestant):
@@ -268,6 +269,7 @@ def _pool_across(view: dict[str, Cell]) -> dict[str, Any]:
 def _pool_audit(outer: Sequence[Cell], captures: Sequence[dict[str, Any]]) -> dict[str, Any]:
     probes = [cell["source_probe"] for cell in outer if cell["source_probe"] is not None]
     grafts = [graft for cell in outer for graft in cell["grafts"]]
+    routes = [route for cell in outer for route in cell["routes"]]
     attacked = [record for record in captures if record["kind"] == "attack"]
     benign = [record for record in captures if record["kind"] == "benign"]
     return {
@@ -282,7 +284,11 @@ def _pool_audit(outer: Sequence[Cell], captures: Sequence[dict[str, Any]]) -> di
         "recall_grafted": _ratio(
             sum(graft["weight_said"] for graft in grafts), sum(graft["weight"] for graft in grafts)
         ),
+        "equal_verdicts_on_both_routes": _ratio(
+            sum(route["equal_verdicts"] for route in routes), sum(route["matched"] for route in routes)
+        ),
         "grafts": grafts,
+        "routes": routes,
     }
 
 

@@ -169,6 +169,7 @@ _AUDIT: Final = (
     ("false_incidents_in_benign_captures", "false incidents, benign"),
     ("recall_in_place", "recall in place"),
     ("recall_grafted", "recall grafted onto unseen benign devices"),
+    ("equal_verdicts_on_both_routes", "equal verdicts, log and packets"),
 )
 _CAPTURES_NOTE: Final = (
     "Each flow weighs 1/n, n being the flows of the same capture, label and pattern, pooled over captures. Thresholds "

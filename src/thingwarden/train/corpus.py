@@ -74,6 +74,12 @@ GROUP_OF: Final = {
 }
 """Captures that are the same product, or near twins of one platform; every other capture is its own group."""
 
+SECOND_ROUTES: Final = (
+    ("CTU-IoT-Malware-Capture-42-1", "42-1", "2019-01-10*.pcap*"),
+    ("CTU-Honeypot-Capture-4-1", "4-1", "2018-10-25*.pcap*"),
+)
+"""Folder, capture and packet file of what exists both as Zeek's log and as packets."""
+
 _Mask: TypeAlias = Callable[[FlowBatch, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
 
 
@@ -91,6 +97,16 @@ def list_captures(data: Path) -> tuple[Capture, ...]:
     if not found:
         raise ConfigError(str(data), "holds none of the public captures", "see docs/evaluation.md for the layout")
     return tuple(sorted(found, key=lambda capture: (capture.family, capture.name)))
+
+
+def list_second_routes(data: Path) -> tuple[Capture, ...]:
+    """The packet captures that 42-1's and 4-1's logs were made from; their labels are not the logs' and go unused."""
+    found = []
+    for folder, name, pattern in SECOND_ROUTES:
+        paths = tuple(sorted((data / "iot23" / folder).glob(pattern)))
+        if paths:
+            found.append(_capture(name, "iot23", "benign", paths))
+    return tuple(found)
 
 
 def load_capture(capture: Capture, cache: Path | None = None) -> FlowBatch:
@@ -266,10 +282,12 @@ class Corpus:
     Attributes:
         parts: the timed captures, session by session.
         ton: TON_IoT's rows in the file's order, untimed; empty where the set is absent.
+        second_routes: packets of captures whose log is among ``parts``, under the same name; never learned from.
     """
 
     parts: tuple[Part, ...]
     ton: FlowBatch
+    second_routes: tuple[Part, ...] = ()
 
 
 def load_corpus(data: Path, cache: Path | None = None) -> Corpus:
@@ -283,4 +301,5 @@ def load_corpus(data: Path, cache: Path | None = None) -> Corpus:
     timed = [capture for capture in captures if capture.kind != "table"]
     tables = [load_capture(capture, cache) for capture in captures if capture.kind == "table"]
     parts = tuple(Part(capture, flows) for capture in timed for flows in load_sessions(capture, cache))
-    return Corpus(parts=parts, ton=FlowBatch.concatenate(tables))
+    routes = tuple(Part(capture, load_capture(capture, cache)) for capture in list_second_routes(data))
+    return Corpus(parts=parts, ton=FlowBatch.concatenate(tables), second_routes=routes)

@@ -61,6 +61,7 @@ class FoldView:
         train: parts to fit on.
         calibration: benign parts of the next fold, left out of ``train``, on which thresholds are set.
         test: parts never seen in fitting; empty in a blind view.
+        second_routes: packets of captures whose logs are in ``test``.
         ton: TON_IoT's rows; in a blind view only those of ``ton_train``.
         ton_train, ton_test_pairs, ton_test_sources: int64, rows of ``ton``; the last are normal rows only.
     """
@@ -70,6 +71,7 @@ class FoldView:
     train: tuple[Part, ...]
     calibration: tuple[Part, ...]
     test: tuple[Part, ...]
+    second_routes: tuple[Part, ...]
     ton: FlowBatch
     ton_train: npt.NDArray[np.int64]
     ton_test_pairs: npt.NDArray[np.int64]
@@ -81,6 +83,7 @@ class FoldView:
         return replace(
             self,
             test=(),
+            second_routes=(),
             ton=self.ton.take(self.ton_train),
             ton_train=np.arange(len(self.ton_train), dtype=np.int64),
             ton_test_pairs=none,
@@ -151,12 +154,14 @@ def view_fold(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
         else:
             train.append(part)
     in_pair, in_source = _ton_membership(plan, corpus.ton, fold)
+    tested = {part.capture.name for part in test}
     return FoldView(
         name=str(fold),
         fold=fold,
         train=tuple(train),
         calibration=tuple(calibration),
         test=tuple(test),
+        second_routes=tuple(part for part in corpus.second_routes if part.capture.name in tested),
         ton=corpus.ton,
         ton_train=np.flatnonzero(~in_pair & ~in_source),
         ton_test_pairs=np.flatnonzero(in_pair),

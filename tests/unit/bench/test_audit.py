@@ -8,14 +8,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from thingwarden.bench.audit import SourceProbe, gates_without_model, graft_attacks, graft_flows
+from thingwarden.bench.audit import (
+    SourceProbe,
+    compare_routes,
+    gates_without_model,
+    graft_attacks,
+    graft_flows,
+    match_flows,
+)
 from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf
 from thingwarden.bench.contestants import Assessment, ScoringContestant
 from thingwarden.bench.words import encode_words
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.encode.vocabulary import Vocabulary
-from thingwarden.testing import build_scores
+from thingwarden.testing import FlowSpec, build_flows, build_scores
 from thingwarden.train.corpus import Capture, Corpus, Part
 from thingwarden.train.folds import FoldPlan, FoldView, view_fold
 
@@ -103,6 +110,25 @@ def test_the_target_is_moved_where_every_flow_has_another_offender(corpus: Corpu
     assert (moved.resp_address == host.orig_address[0]).all()
     strangers = np.array(words_from_address(__import__("ipaddress").ip_address("203.0.113.1")), dtype=np.uint64)
     assert (moved.orig_address == strangers).all(axis=1).any()
+
+
+def test_flows_of_two_routes_are_matched_by_tuple_and_start() -> None:
+    log = build_flows([FlowSpec(at_s=0), FlowSpec(at_s=50), FlowSpec(at_s=9, resp_port=80), FlowSpec(at_s=70)])
+    packets = build_flows([FlowSpec(at_s=50.01), FlowSpec(at_s=9.5, resp_port=80), FlowSpec(at_s=0.002)])
+    rows, packet_rows = match_flows(log, packets)
+    assert rows.tolist() == [0, 1]
+    assert packet_rows.tolist() == [2, 0]
+    assert [len(found) for found in match_flows(log, packets.take(np.zeros(0, dtype=np.int64)))] == [0, 0]
+
+
+def test_verdicts_of_both_routes_are_compared(plan: FoldPlan, corpus: Corpus) -> None:
+    second = Part(corpus.parts[0].capture, corpus.parts[0].flows)
+    view = view_fold(plan, replace(corpus, second_routes=(second,)), 0)
+    assert view.blind().second_routes == ()
+    contestant = ScoringContestant("dictionary", BaselineFitter(RECIPES["dictionary"], TrainingShelf()))
+    contestant.fit(view.blind(), 0)
+    (record,) = compare_routes(view, contestant)
+    assert record == {"capture": "good-0", "flows": 60, "matched": 60, "equal_verdicts": 60}
 
 
 def test_a_baseline_finds_grafted_scans(plan: FoldPlan, corpus: Corpus) -> None:

@@ -157,7 +157,7 @@ def test_pauses_between_recordings_are_not_watched() -> None:
     flows = build_flows([FlowSpec(at_s=0), FlowSpec(at_s=3600), FlowSpec(at_s=9e6), FlowSpec(at_s=9e6 + 3600)])
     assert device_days(flows) == pytest.approx(2 / 24)
     assert device_days(flows, np.array([0, 1, 1, 1])) == pytest.approx(1 / 24)
-    assert device_days(replace(flows, is_timed=False)) == 0.0
+    assert device_days(replace(flows, started_at_s=np.zeros(4))) == 0.0
 
 
 @pytest.mark.parametrize(("count", "bound"), [(0, 2.996), (1, 4.744), (2, 6.296), (10, 16.962)])
