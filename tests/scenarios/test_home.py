@@ -71,6 +71,13 @@ def test_a_camera_is_recruited_and_only_its_ties_to_the_botnet_are_cut() -> None
     }
 
 
+def test_password_guessing_after_a_scan_of_the_same_service_is_answered_too() -> None:
+    scan = [FlowSpec(at_s=50 + n * 0.01, orig=HUB, resp=CAMERA, resp_port=n, conn_state="REJ") for n in range(1, 120)]
+    guesses = [FlowSpec(at_s=80 + n * 3.0, orig=HUB, resp=CAMERA, resp_port=23) for n in range(8)]
+    story = [(spec, AttackClass.SCAN) for spec in scan] + [(spec, AttackClass.BRUTE_FORCE) for spec in guesses]
+    assert ("block_flow", f"{HUB} to {CAMERA} tcp/23") in acts_of(tell([*normal_life(), *story]))
+
+
 def test_a_plug_attacked_from_outside_is_protected_and_not_punished() -> None:
     guesses = [FlowSpec(at_s=50 + n * 3.0, orig=OUTSIDE, resp=PLUG, resp_port=23) for n in range(40)]
     result = tell([*normal_life(), *((spec, AttackClass.BRUTE_FORCE) for spec in guesses)])

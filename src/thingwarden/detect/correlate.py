@@ -35,6 +35,9 @@ _BEFORE_WORDS: Final = -1
 TELLING_S: Final = 300.0
 """Seconds of traffic time after which an incident's growth is told again."""
 
+TELLING_WORDS: Final = 4
+"""Words of evidence with which a class new to an incident is told."""
+
 MAX_PENDING: Final = 256
 """Words of evidence kept while a statistic has not reached the alarm level; the oldest go first."""
 
@@ -65,7 +68,7 @@ class _Track:
     opened_at_s: float = 0.0
     opening_quanta: int = 0
     last_at_s: float = 0.0
-    told_count: int = 0
+    told_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
     told_at_s: float = 0.0
     is_open: bool = False
 
@@ -112,8 +115,8 @@ class Correlator:
             flows: the batch whose rows ``words.flow`` names; the same in every call.
 
         Returns:
-            What opened, grew or ended, exact in traffic time. Growth is told when the evidence has doubled, or with
-            the first evidence ``TELLING_S`` after it was told last.
+            What opened, grew or ended, exact in traffic time. Growth is told when the evidence of a class has
+            doubled, or with the first evidence ``TELLING_S`` after it was told last.
 
         Raises:
             ArtifactError: the scores are not finite.
@@ -204,7 +207,7 @@ class Correlator:
                 if end == done:
                     yield self._end(key, track, flows)
                     continue
-                told = self._next_telling(track, at_s[done:end])
+                told = self._next_telling(track, at_s[done:end], columns.attack_class[done:end])
                 end = end if told is None else done + told
                 self._grow(track, _picked(columns, slice(done, end)), int(number[end - 1]), flows)
                 if told is not None:
@@ -241,12 +244,18 @@ class Correlator:
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
-    def _next_telling(self, track: _Track, at_s: npt.NDArray[np.float64]) -> int | None:
+    def _next_telling(
+        self, track: _Track, at_s: npt.NDArray[np.float64], attack_class: npt.NDArray[np.int8]
+    ) -> int | None:
         """After how many of the next words of evidence growth is worth telling; None while it is not."""
         assert track.tally is not None
-        by_count = 2 * track.told_count - track.tally.probability_count
-        by_clock = int(np.searchsorted(at_s, track.told_at_s + TELLING_S)) + 1
-        due = min(by_count, by_clock)
+        due = int(np.searchsorted(at_s, track.told_at_s + TELLING_S)) + 1
+        missing = np.maximum(2 * track.told_counts, TELLING_WORDS) - track.tally.class_counts
+        for class_index in np.unique(attack_class).tolist():
+            rows = np.flatnonzero(attack_class == class_index)
+            nth = max(int(missing[class_index]), 1)
+            if nth <= len(rows):
+                due = min(due, int(rows[nth - 1]) + 1)
         return due if due <= len(at_s) else None
 
     def _grow(self, track: _Track, words: EvidenceColumns, number: int, flows: FlowBatch) -> None:
@@ -256,7 +265,7 @@ class Correlator:
 
     def _tell(self, kind: ChangeKind, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
         assert track.tally is not None
-        track.told_count, track.told_at_s = track.tally.probability_count, track.last_at_s
+        track.told_counts, track.told_at_s = track.tally.class_counts, track.last_at_s
         return self._step(kind, track.last_at_s, position, key, track, flows)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:

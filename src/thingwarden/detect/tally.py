@@ -6,6 +6,7 @@ Must never: grow with the number of flows, or give another result when the same 
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Final
@@ -26,6 +27,10 @@ MAX_STARTS: Final = 128
 """Flow starts remembered per service, for its rhythm."""
 
 SHOWN_CONTACTS: Final = 10
+SHOWN_OF_A_CLASS: Final = 3
+"""Contacts of each class that are shown however many busier ones another class has: a quiet controller must not
+hide behind its own flood."""
+
 SHOWN_DETECTIONS: Final = 5
 
 _PERIODIC_INTERVALS: Final = 5
@@ -82,8 +87,13 @@ class _Service:
     flow_count: int
     is_outbound: bool
     is_proven: bool
-    class_index: int
+    class_counts: dict[int, int] = field(default_factory=dict)
     starts_s: list[float] = field(default_factory=list)
+
+    @property
+    def class_index(self) -> int:
+        """The class of most of its words, the lower index among equals."""
+        return min(self.class_counts, key=lambda index: (-self.class_counts[index], index))
 
 
 @dataclass(slots=True)
@@ -130,20 +140,22 @@ class Tally:
         bounds = np.searchsorted(inverse[by_group], np.arange(len(groups) + 1))
         for group in np.argsort(first):
             key: ServiceKey = tuple(groups[group].tolist())
-            service = self._service_at(key, bool(words.is_orig[first[group]]), int(words.attack_class[first[group]]))
+            service = self._service_at(key, bool(words.is_orig[first[group]]))
             if service is None:
                 self.untold_flow_count += int(counts[group])
                 continue
             service.flow_count += int(counts[group])
             service.is_proven |= bool(proofs[group])
             members = by_group[bounds[group] : bounds[group + 1]]
+            for class_index, count in Counter(words.attack_class[members].tolist()).items():
+                service.class_counts[class_index] = service.class_counts.get(class_index, 0) + count
             room = MAX_STARTS - len(service.starts_s)
             service.starts_s.extend(start[members[words.is_first[members]]][:room].tolist())
 
-    def _service_at(self, key: ServiceKey, is_outbound: bool, class_index: int) -> _Service | None:
+    def _service_at(self, key: ServiceKey, is_outbound: bool) -> _Service | None:
         service = self.services.get(key)
         if service is None and len(self.services) < MAX_CONTACTS:
-            service = self.services[key] = _Service(0, is_outbound, False, class_index)
+            service = self.services[key] = _Service(0, is_outbound, False)
         return service
 
     def _add_loudest(self, words: EvidenceColumns) -> None:
@@ -160,6 +172,11 @@ class Tally:
         self.loudest = sorted([*self.loudest, *rows])[:keep]
 
     @property
+    def class_counts(self) -> npt.NDArray[np.int64]:
+        """Words of evidence by class, int64 (classes,)."""
+        return self.open_class_counts + self.close_class_counts
+
+    @property
     def confidence(self) -> float:
         """Mean calibrated probability of the words of evidence."""
         return self.probability_millionths / _MILLIONTHS / max(self.probability_count, 1)
@@ -171,27 +188,22 @@ class Tally:
         return [(int(index), int(counts[index])) for index in order if counts[index]]
 
     def contacts(self, class_index: int | None = None) -> list[Contact]:
-        """The services with most flows, earlier ones first among equals; of one class if given."""
+        """Services with most flows, of one class if given; otherwise the busiest of every class among them."""
         ranked = sorted(self._services_of(class_index), key=lambda item: -item[1].flow_count)
-        return [
-            Contact(
-                peer=address_from_words(key[0], key[1]),
-                proto=proto_name(key[2]),
-                port=key[3],
-                flow_count=service.flow_count,
-                is_outbound=service.is_outbound,
-                is_proven=service.is_proven,
-                attack_class=CLASSES[service.class_index],
-            )
-            for key, service in ranked[:SHOWN_CONTACTS]
-        ]
+        of_class: Counter[int] = Counter()
+        shown = []
+        for place, (key, service) in enumerate(ranked):
+            of_class[service.class_index] += 1
+            if place < SHOWN_CONTACTS or of_class[service.class_index] <= SHOWN_OF_A_CLASS:
+                shown.append(_contact(key, service))
+        return shown
 
     def peer_count(self, class_index: int | None = None) -> int:
         """Distinct addresses among the services told apart; of one class if given."""
         return len({key[:2] for key, _ in self._services_of(class_index)})
 
     def _services_of(self, class_index: int | None) -> list[tuple[ServiceKey, _Service]]:
-        """Services first seen with a class; all where none was."""
+        """Services that mostly show a class; all where none does."""
         found = [item for item in self.services.items() if item[1].class_index == class_index]
         return found or list(self.services.items())
 
@@ -221,6 +233,18 @@ class Tally:
             if flow not in chosen or chosen[flow][2] > entry[2]:
                 chosen[flow] = entry
         return tuple(_detection(entry, flows) for entry in sorted(chosen.values())[:SHOWN_DETECTIONS])
+
+
+def _contact(key: ServiceKey, service: _Service) -> Contact:
+    return Contact(
+        peer=address_from_words(key[0], key[1]),
+        proto=proto_name(key[2]),
+        port=key[3],
+        flow_count=service.flow_count,
+        is_outbound=service.is_outbound,
+        is_proven=service.is_proven,
+        attack_class=CLASSES[service.class_index],
+    )
 
 
 def proto_name(number: int) -> str:

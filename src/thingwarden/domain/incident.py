@@ -42,7 +42,7 @@ class Contact:
         flow_count: flows of the incident with it.
         is_outbound: whether the device began the first of them.
         is_proven: whether a completed exchange proves that the flows' originator owns its address.
-        attack_class: of its first flow.
+        attack_class: what most of its words look like.
     """
 
     peer: IpAddress
@@ -87,7 +87,7 @@ class Incident:
         evidence_nats: value of the alarm statistic when it opened.
         has_proven_origin: a completed exchange proves who sent the traffic; the device's MAC is judged apart.
         detections: the flows that speak loudest, at most 5.
-        contacts: services with most flows, at most 10.
+        contacts: the 10 services with most flows, and the 3 busiest of each class.
         other_contact_count: services beyond those that were told apart.
         peer_count: distinct addresses among the services told apart; a lower bound when ``is_count_exact`` is false.
         is_count_exact: whether every service could be told apart.

@@ -6,7 +6,9 @@ Must never: order anything, or say text that did not come from the table.
 
 from __future__ import annotations
 
+import math
 import tomllib
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from importlib import resources
@@ -19,7 +21,7 @@ from thingwarden.domain.taxonomy import AttackClass
 
 PLAYBOOK_VERSION: Final = 1
 
-MAX_TARGETS: Final = 5
+MAX_TARGETS: Final = 3
 """Targets that one rule names per incident; the busiest first. More is a case for a milder, wider act."""
 
 EVERY_CLASS: Final = "*"
@@ -40,6 +42,7 @@ class Rule:
     min_confidence: float = 0.0
     min_flows: int = 1
     min_contact_flows: int = 1
+    enough_contact_ratio: float = math.inf
     packets_per_s: int | None = None
 
 
@@ -118,16 +121,18 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[
     contacts = [
         contact
         for contact in incident.contacts
-        if contact.attack_class is attack_class
-        and contact.is_outbound is not is_inbound
-        and contact.flow_count >= rule.min_contact_flows
+        if contact.attack_class is attack_class and contact.is_outbound is not is_inbound
     ]
     scope = rule.scope
     if scope == "port_or_peer":
         ports, peers = {(item.proto, item.port) for item in contacts}, {item.peer for item in contacts}
         scope = "port" if len(ports) <= len(peers) else "peer"
-    named = dict.fromkeys(_target(rule, scope, contact, incident, is_inbound) for contact in contacts)
-    return list(named)[:MAX_TARGETS]
+    flow_counts: Counter[Target] = Counter()
+    for contact in contacts:
+        flow_counts[_target(rule, scope, contact, incident, is_inbound)] += contact.flow_count
+    enough = min(rule.min_contact_flows, rule.enough_contact_ratio * flow_counts.total())
+    busy = [target for target, count in flow_counts.most_common() if count >= enough]
+    return busy[:MAX_TARGETS]
 
 
 def _target(rule: Rule, scope: str, contact: Contact, incident: Incident, is_inbound: bool) -> Target:
@@ -178,6 +183,8 @@ def _problems(rule: Rule) -> Iterator[str]:
         yield f"scope {rule.scope!r} is not one of {', '.join(_SCOPES)}"
     if not _is_number(rule.ttl_s) or rule.ttl_s <= 0:
         yield "ttl_s must be above 0"
+    if not _is_number(rule.enough_contact_ratio) or rule.enough_contact_ratio <= 0:
+        yield "enough_contact_ratio must be above 0"
     if not isinstance(rule.reason, str) or not rule.reason:
         yield "reason must be a sentence"
     if not _is_number(rule.min_confidence) or not 0 <= rule.min_confidence <= 1:

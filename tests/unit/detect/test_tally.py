@@ -45,6 +45,17 @@ def test_a_scan_of_many_is_counted_not_listed() -> None:
     assert len(tally.contacts()) == SHOWN_CONTACTS
 
 
+def test_a_quiet_controller_does_not_hide_behind_its_own_flood() -> None:
+    flood = [FlowSpec(at_s=n, resp=f"203.0.113.{n % 20}", resp_port=80) for n in range(200)]
+    flows = build_flows([*flood, FlowSpec(at_s=200, resp="198.51.100.66", resp_port=6667)])
+    words = evidence_of(flows)
+    words.attack_class[-1] = CLASS_INDEX[AttackClass.C2]
+    tally = Tally()
+    tally.add(words, flows)
+    assert [str(contact.peer) for contact in tally.contacts() if contact.port == 6667] == ["198.51.100.66"]
+    assert len(tally.contacts()) == SHOWN_CONTACTS + 1
+
+
 def test_the_loudest_flows_are_shown_once_each_loudest_first() -> None:
     flows = build_flows([FlowSpec(at_s=n) for n in range(20)])
     tally = Tally()

@@ -88,6 +88,14 @@ def test_every_class_seen_is_answered_with_its_own_contacts() -> None:
     assert len(found) == 3
 
 
+def test_a_stray_flow_beside_a_controller_names_nobody_but_a_lone_one_is_its_controller() -> None:
+    controller, stray = build_contact(flow_count=50), build_contact("198.51.100.9", port=123, flow_count=1)
+    found = acts_of(build_incident(contacts=(controller, stray)))
+    assert [target for act, target in found if act is Act.BLOCK_FLOW] == ["192.168.1.10 to 203.0.113.5 tcp/6667"]
+    lone = build_contact(flow_count=1)
+    assert Act.BLOCK_FLOW in [act for act, _ in acts_of(build_incident(contacts=(lone,), flow_count=1))]
+
+
 def test_a_rule_names_only_a_few_targets() -> None:
     contacts = tuple(build_contact(f"203.0.113.{n}") for n in range(1, 11))
     found = acts_of(build_incident(contacts=contacts))
@@ -125,6 +133,7 @@ def test_a_table_is_read() -> None:
         ('reason = "Because."', "", "reason"),
         ('reason = "Because."', 'reason = "Because."\nmin_confidence = 2', "min_confidence"),
         ('reason = "Because."', 'reason = "Because."\nmin_flows = 0', "min_flows"),
+        ('reason = "Because."', 'reason = "Because."\nenough_contact_ratio = 0', "enough_contact_ratio"),
         ('reason = "Because."', 'reason = "Because."\nshell = "rm"', "shell"),
         ("version = 1", "version = 1\nsecret = 1", "secret"),
         ("[[rule]]", "[[rule", "TOML"),
