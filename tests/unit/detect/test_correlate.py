@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
@@ -133,3 +135,26 @@ def test_class_of_most_closing_words_names_the_incident() -> None:
     assert incident.attack_class is AttackClass.C2
     assert dict(incident.class_counts) == {AttackClass.C2: 7, AttackClass.DOWNLOAD: 3}
     assert incident.techniques == ("T1071", "T1105")
+
+
+def test_an_index_given_to_another_device_does_not_pass_on_the_blame() -> None:
+    devices = build_devices([BOT, CAMERA])
+    flows = build_flows(beacons(10))
+    correlator, scorer = Correlator(CALIBRATION, devices), ScriptedScorer(hot(10))
+    (words,) = FlowWordEncoder(DEVICES).encode(flows)
+    correlator.update(words, scorer.score(words), flows)
+    devices[1] = replace(devices[2], index=1)
+    starting = np.zeros(len(words), dtype=np.bool_)
+    starting[0] = True
+    again = replace(words, starts_sentence=starting, known_at_s=words.known_at_s + 600.0)
+    changes = correlator.update(again, scorer.score(words), flows)
+    assert [change.kind for change in changes if change.incident.device.name == BOT] == [ChangeKind.ENDED]
+    assert [incident.device.name for incident in correlator.finish(flows)] == [BOT, CAMERA]
+
+
+def test_a_class_that_joins_is_told_when_it_has_four_words() -> None:
+    flows = build_flows(beacons(60))
+    changes, _ = play(flows, hot(60) | dict.fromkeys(range(50, 60), (0.99, AttackClass.DOWNLOAD)))
+    told = [change.incident for change in changes if len(change.incident.class_counts) == 2]
+    assert told
+    assert dict(told[0].class_counts)[AttackClass.DOWNLOAD] == 2
