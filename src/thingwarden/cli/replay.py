@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 EXIT_INCIDENT: Final = 1
 """What ``--fail-on incident`` ends with."""
 
+MOST_LINES: Final = 6
+"""Acts, and refusals, shown of each incident; ``incidents show`` tells all."""
+
 
 @click.command("replay")
 @click.argument("paths", type=InputPath, nargs=-1, required=True, metavar="PATH...")
@@ -216,7 +219,7 @@ def _show_people(invocation: Invocation, parts: dict[str, list[dict[str, Any]]],
         name = incident["incident_id"]
         decisions = [item for item in parts["decision"] if item["incident_id"] == name]
         refusals = [item for item in parts["refusal"] if item["proposal"]["incident_id"] == name]
-        invocation.show(incident_panel(incident, decisions, refusals, parts["receipt"]))
+        invocation.show(incident_panel(incident, decisions, refusals, parts["receipt"], most_lines=MOST_LINES))
     invocation.show(closing_line(summary))
 
 

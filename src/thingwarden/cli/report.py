@@ -6,14 +6,13 @@ Must never: read markup in a text that came from outside; leave out why somethin
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from thingwarden.cli.invocation import printable, table
 
 if TYPE_CHECKING:
-    from rich.console import Group
     from rich.panel import Panel
     from rich.table import Table
     from rich.text import Text
@@ -62,9 +61,18 @@ def incidents_table(incidents: Sequence[Plain]) -> Table:
 
 
 def incident_panel(
-    incident: Plain, decisions: Sequence[Plain], refusals: Sequence[Plain], receipts: Sequence[Plain]
+    incident: Plain,
+    decisions: Sequence[Plain],
+    refusals: Sequence[Plain],
+    receipts: Sequence[Plain],
+    most_lines: int | None = None,
 ) -> Panel:
-    """One incident whole: the sentence, the evidence, what is planned, what was refused and why."""
+    """One incident whole: the sentence, the evidence, what is planned, what was refused and why.
+
+    Args:
+        incident, decisions, refusals, receipts: of one incident; receipts of others are passed over.
+        most_lines: acts and refusals shown of each kind; None shows all.
+    """
     from rich.console import Group
     from rich.panel import Panel
     from rich.text import Text
@@ -75,12 +83,13 @@ def incident_panel(
         (f" {class_name(incident['attack_class'])} ", style),
         f"{incident['device']['name']} as {incident['role']} ",
     )
+    plan = [*_planned(decisions, receipts, most_lines), *_refused(refusals, most_lines)]
     body = Group(
         Text(_sentence(incident["summary"]), style="bold"),
         Text(_facts(incident), style="dim"),
         Text(),
         _evidence(incident),
-        _plan(decisions, refusals, receipts),
+        *(plan or [Text("nothing is planned", style="dim")]),
     )
     return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
 
@@ -138,31 +147,42 @@ def _evidence(incident: Plain) -> Table:
     return table(title, columns, rows, numeric=("sent", "received", "malicious"), is_dense=True)
 
 
-def _plan(decisions: Sequence[Plain], refusals: Sequence[Plain], receipts: Sequence[Plain]) -> Group:
-    """What is ordered and what is not, mildest first."""
-    from rich.console import Group
+def _planned(decisions: Sequence[Plain], receipts: Sequence[Plain], most: int | None) -> Iterator[Text]:
+    """What is ordered, in order, each with what the enforcer made of it."""
     from rich.text import Text
 
     done = {receipt["decision_id"]: receipt for receipt in receipts if receipt["status"] != "revoked"}
-    lines: list[Text] = []
-    for decision in decisions:
+    for decision in decisions[:most]:
         act = decision["act"]
-        lines.append(
-            Text.assemble(
-                ("plan  ", "bold green"),
-                (f"{act} ", _ACT_STYLE.get(act, "red")),
-                printable(decision["target"]["text"]) if act != "notify" else "the owner",
-                f" for {_lifetime(decision)}. ",
-                (printable(decision["reason"]), "dim"),
-            )
+        yield Text.assemble(
+            ("plan  ", "bold green"),
+            (f"{act} ", _ACT_STYLE.get(act, "red")),
+            printable(decision["target"]["text"]) if act != "notify" else "the owner",
+            f" for {_lifetime(decision)}. ",
+            (printable(decision["reason"]), "dim"),
         )
         receipt = done.get(decision["decision_id"])
         if receipt is not None and act != "notify":
-            lines.append(Text(f"      {receipt['enforcer']}: {printable(receipt['detail'])}", style="dim"))
-    for wish, reasons, count in _grouped_refusals(refusals):
+            yield Text(f"      {receipt['enforcer']}: {printable(receipt['detail'])}", style="dim")
+    yield from _more(len(decisions), most, "acts are planned")
+
+
+def _refused(refusals: Sequence[Plain], most: int | None) -> Iterator[Text]:
+    """What policy did not order, with its reasons; equal ones once."""
+    from rich.text import Text
+
+    grouped = _grouped_refusals(refusals)
+    for wish, reasons, count in grouped[:most]:
         times = f" ({count} times)" if count > 1 else ""
-        lines.append(Text.assemble(("not   ", "bold magenta"), f"{wish}{times}: ", (printable(reasons), "dim")))
-    return Group(*(lines or [Text("nothing is planned", style="dim")]))
+        yield Text.assemble(("not   ", "bold magenta"), f"{wish}{times}: ", (printable(reasons), "dim"))
+    yield from _more(len(grouped), most, "wishes were refused")
+
+
+def _more(count: int, most: int | None, what: str) -> Iterator[Text]:
+    from rich.text import Text
+
+    if most is not None and count > most:
+        yield Text(f"      {count - most} more {what}", style="dim")
 
 
 def _grouped_refusals(refusals: Iterable[Plain]) -> list[tuple[str, str, int]]:

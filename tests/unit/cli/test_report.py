@@ -78,6 +78,13 @@ def test_an_incident_is_told_whole() -> None:
         assert part in shown
 
 
+def test_a_long_plan_is_cut_and_says_so() -> None:
+    decisions = [{**DECISION, "decision_id": f"{number:012x}"} for number in range(5)]
+    shown = _text(incident_panel(INCIDENT, decisions, [], [], most_lines=2))
+    assert shown.count("block_flow") == 2
+    assert "3 more acts are planned" in shown
+
+
 def test_text_from_outside_is_shown_and_not_obeyed() -> None:
     shown = _text(incident_panel(INCIDENT, [], [], []))
     assert "[red]evil[/red]\\x1b[2J every 60 s." in shown
