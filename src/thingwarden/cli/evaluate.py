@@ -6,13 +6,11 @@ Must never: let a label reach the model; tune anything.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import numpy as np
 
 from thingwarden.cli.inputs import Input, InputPath, SourceChain, format_from_name, format_option, open_inputs
 from thingwarden.cli.invocation import Invocation, common_options, table
@@ -22,9 +20,7 @@ from thingwarden.cli.replay import compose_replay, judging
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from thingwarden.domain.detection import FlowVerdicts
-    from thingwarden.domain.flow import FlowBatch
-    from thingwarden.domain.incident import Incident
+    from thingwarden.bench.evaluate import Judged
     from thingwarden.model.artifact import Artifact
 
 LABEL_NAMES: Final = (
@@ -48,69 +44,27 @@ def evaluate(
 
     Each PATH is judged by itself, as a network of its own.
     """
-    from thingwarden.bench.metrics import evaluate_flows
-    from thingwarden.domain.flow import FlowBatch
+    from thingwarden.bench.evaluate import evaluate_judged
 
     artifact = open_artifact(invocation, model)
-    judged = [_judge(invocation, artifact, item, label) for item in open_inputs(paths, format_from_name(format_name))]
-    flows = FlowBatch.concatenate([part for part, _, _ in judged])
-    capture = np.repeat(np.arange(len(judged)), [len(part) for part, _, _ in judged])
-    verdicts = _join_verdicts([part for _, part, _ in judged])
-    figures = evaluate_flows(flows, verdicts, _join_incidents(judged), capture)
+    inputs = open_inputs(paths, format_from_name(format_name))
+    figures = evaluate_judged([_judge(invocation, artifact, item, label) for item in inputs])
     if invocation.wants_json:
         invocation.emit_bare(figures)
         return
     invocation.show(_rates_table(figures), _classes_table(figures), _incidents_line(figures["incidents"]))
 
 
-Judged = tuple["FlowBatch", "FlowVerdicts", tuple["Incident", ...]]
-
-
 def _judge(invocation: Invocation, artifact: Artifact, item: Input, label: str | None) -> Judged:
-    """One input's flows with their labels, verdicts and incidents."""
+    """One input, judged with everything fresh."""
+    from thingwarden.bench.evaluate import Judged, label_all
+    from thingwarden.domain.taxonomy import AttackClass
+
     with judging(invocation, item.file.path.name) as progress:
         result = compose_replay(invocation, SourceChain([item]), artifact, None, progress).run()
     invocation.remark_all(item.notes)
-    flows = result.flows if label is None else _labelled(result.flows, label)
-    return flows, result.verdicts, result.incidents
-
-
-def _labelled(flows: FlowBatch, label: str) -> FlowBatch:
-    """The flows, each with the same label."""
-    from thingwarden.domain.flow import Labels
-    from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
-
-    attack_class = AttackClass(label)
-    labels = Labels(
-        malicious=np.full(len(flows), attack_class is not AttackClass.BENIGN, dtype=np.int8),
-        attack_class=np.full(len(flows), CLASS_INDEX[attack_class], dtype=np.int8),
-        ton_class=np.full(len(flows), -1, dtype=np.int8),
-        detail=np.full(len(flows), label.encode(), dtype="S48"),
-    )
-    return replace(flows, labels=labels)
-
-
-def _join_verdicts(parts: Sequence[FlowVerdicts]) -> FlowVerdicts:
-    from dataclasses import fields
-
-    from thingwarden.domain.detection import FlowVerdicts
-
-    columns: dict[str, Any] = {
-        field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(FlowVerdicts)
-    }
-    return FlowVerdicts(**columns)
-
-
-def _join_incidents(judged: Sequence[Judged]) -> list[Incident]:
-    """All incidents, their detections naming rows of the joined flows."""
-    joined: list[Incident] = []
-    first_row = 0
-    for flows, _, incidents in judged:
-        for incident in incidents:
-            moved = tuple(replace(item, flow=item.flow + first_row) for item in incident.detections)
-            joined.append(replace(incident, detections=moved))
-        first_row += len(flows)
-    return joined
+    flows = result.flows if label is None else label_all(result.flows, AttackClass(label))
+    return Judged(flows=flows, verdicts=result.verdicts, incidents=result.incidents)
 
 
 def _rates_table(figures: Mapping[str, Any]) -> Table:

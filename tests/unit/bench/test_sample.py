@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -11,24 +10,23 @@ import pytest
 
 from thingwarden.bench.sample import score_sample
 from thingwarden.domain.detection import FlowVerdicts
-from thingwarden.domain.device import Device
-from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
-from thingwarden.domain.response import Act, Decision, Target
+from thingwarden.domain.response import Act
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.truth import Interval, Truth
+from thingwarden.testing import START_S, FlowSpec, build_decision, build_device, build_flows, build_incident
 
-BEGAN_AT = datetime(2026, 1, 1, tzinfo=UTC)
-OFFENDER = ipaddress.IPv4Address("10.77.0.51")
-VICTIM = ipaddress.IPv4Address("10.77.0.22")
+BEGAN_AT = datetime.fromtimestamp(START_S, UTC)
+OFFENDER = "10.77.0.51"
+VICTIM = "10.77.0.22"
 
 
-def _interval(role: str, who: ipaddress.IPv4Address, peer: ipaddress.IPv4Address) -> Interval:
+def _interval(role: str, who: str, peer: str) -> Interval:
     return Interval(
         name="guess-1",
-        who=str(who),
+        who=who,
         mac="02:77:00:00:00:33",
-        peer=str(peer),
+        peer=peer,
         role=role,  # type: ignore[arg-type]
         attack_class="brute_force",
         technique="T1110.001",
@@ -49,14 +47,11 @@ TRUTH = Truth(
     mishaps=(),
 )
 
-FLOWS = FlowBatch.unknown(
-    2,
-    started_at_s=np.array([BEGAN_AT.timestamp() + 15, BEGAN_AT.timestamp() + 15]),
-    proto=np.array([6, 6], dtype=np.uint8),
-    orig_address=np.array([words_from_address(OFFENDER)] * 2, dtype=np.uint64),
-    resp_address=np.array([words_from_address(VICTIM)] * 2, dtype=np.uint64),
-    orig_port=np.array([40000, 40001], dtype=np.uint16),
-    resp_port=np.array([23, 80], dtype=np.uint16),
+FLOWS = build_flows(
+    [
+        FlowSpec(at_s=15.0, orig=OFFENDER, resp=VICTIM, orig_port=40_000, resp_port=23),
+        FlowSpec(at_s=15.0, orig=OFFENDER, resp=VICTIM, orig_port=40_001, resp_port=80),
+    ]
 )
 
 VERDICTS = FlowVerdicts(
@@ -69,45 +64,17 @@ VERDICTS = FlowVerdicts(
     surprise_nats=np.zeros(2, dtype=np.float32),
 )
 
-INCIDENT = Incident(
-    incident_id="0123456789ab",
-    device=Device(index=1, mac=None, address=OFFENDER),
-    role=Role.OFFENDER,
+INCIDENT = build_incident(
+    device=build_device(1, OFFENDER),
     attack_class=AttackClass.BRUTE_FORCE,
     class_counts=((AttackClass.BRUTE_FORCE, 1),),
     first_seen_at=BEGAN_AT + timedelta(seconds=12),
     last_seen_at=BEGAN_AT + timedelta(seconds=18),
-    opened_at=BEGAN_AT + timedelta(seconds=14),
-    ended_at=None,
-    flow_count=1,
-    confidence=0.9,
-    evidence_nats=12.0,
-    has_proven_origin=True,
-    detections=(),
-    contacts=(),
-    other_contact_count=0,
-    peer_count=1,
-    is_count_exact=True,
-    rhythm=None,
-    summary="10.77.0.51 looks like password guessing",
 )
 
 
-def _decision(act: Act) -> Decision:
-    return Decision(
-        decision_id=act.value,
-        incident_id=INCIDENT.incident_id,
-        act=act,
-        target=Target(device=INCIDENT.device),
-        reason="",
-        proposer="playbook",
-        decided_at=BEGAN_AT,
-        expires_at=BEGAN_AT + timedelta(hours=1),
-    )
-
-
 def test_an_attack_is_found_named_and_answered() -> None:
-    decisions = [_decision(Act.NOTIFY), _decision(Act.RATE_LIMIT)]
+    decisions = [build_decision(act=Act.NOTIFY), build_decision(act=Act.RATE_LIMIT)]
     score = score_sample(TRUTH, FLOWS, VERDICTS, [INCIDENT], decisions)
     (attack,) = score.attacks
     assert attack.is_found
@@ -121,7 +88,7 @@ def test_an_attack_is_found_named_and_answered() -> None:
     "other",
     [
         replace(INCIDENT, role=Role.TARGET),
-        replace(INCIDENT, device=Device(index=2, mac=None, address=ipaddress.IPv4Address("10.77.0.9"))),
+        replace(INCIDENT, device=build_device(2, "10.77.0.9")),
     ],
     ids=["the right device in the wrong role", "another device"],
 )
@@ -146,5 +113,5 @@ def test_an_incident_of_another_class_finds_but_does_not_name() -> None:
 
 
 def test_the_target_of_the_attack_is_not_wrongly_accused_as_target() -> None:
-    victim = replace(INCIDENT, role=Role.TARGET, device=Device(index=3, mac=None, address=VICTIM))
+    victim = replace(INCIDENT, role=Role.TARGET, device=build_device(3, VICTIM))
     assert score_sample(TRUTH, FLOWS, VERDICTS, [victim], []).wrongly_accused == ()

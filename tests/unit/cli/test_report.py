@@ -2,65 +2,48 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from io import StringIO
-from typing import Any
+from ipaddress import ip_address
 
 import pytest
 from rich.console import Console, RenderableType
 
 from thingwarden.cli.report import class_name, devices_table, incident_panel, incidents_table, score_table
+from thingwarden.domain.detection import Detection
+from thingwarden.domain.response import Act, Refusal
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.enforce.dryrun import DryRunEnforcer
+from thingwarden.serve.wire import plain_from_value
+from thingwarden.testing import build_decision, build_device, build_incident, build_proposal
 
-DEVICE = {"index": 1, "mac": "02:00:00:00:00:01", "address": "192.168.1.5", "name": "192.168.1.5"}
+BEGAN_AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
-INCIDENT: dict[str, Any] = {
-    "incident_id": "0123456789ab",
-    "device": DEVICE,
-    "role": "offender",
-    "severity": "high",
-    "attack_class": "c2",
-    "techniques": ["T1071"],
-    "first_seen_at": "2026-01-02T03:04:05.000Z",
-    "last_seen_at": "2026-01-02T04:04:05.000Z",
-    "flow_count": 12,
-    "confidence": 0.987,
-    "has_proven_origin": True,
-    "summary": "192.168.1.5 contacts [red]evil[/red]\x1b[2J every 60 s",
-    "detections": [
-        {
-            "started_at": "2026-01-02T03:04:05.000Z",
-            "is_outbound": True,
-            "peer": "203.0.113.5",
-            "proto": "tcp",
-            "port": 6667,
-            "service": "irc",
-            "conn_state": None,
-            "sent_bytes": 12_345,
-            "received_bytes": None,
-            "probability": 0.999,
-        }
-    ],
-}
+DETECTION = Detection(
+    flow=7,
+    started_at=BEGAN_AT,
+    proto="tcp",
+    is_outbound=True,
+    peer=ip_address("203.0.113.5"),
+    port=6667,
+    service="irc",
+    conn_state=None,
+    sent_bytes=12_345,
+    received_bytes=None,
+    probability=0.999,
+    attack_class=AttackClass.C2,
+)
 
-DECISION: dict[str, Any] = {
-    "decision_id": "ba9876543210",
-    "act": "block_flow",
-    "target": {"text": "192.168.1.5 to 203.0.113.5 tcp/6667"},
-    "reason": "Without its controller the malware gets no orders.",
-    "decided_at": "2026-01-02T03:04:05.000Z",
-    "expires_at": "2026-01-02T04:04:05.000Z",
-}
-
-REFUSAL: dict[str, Any] = {
-    "proposal": {"act": "isolate", "target": {"text": "192.168.1.5"}},
-    "reasons": ["isolate needs approval"],
-}
-
-RECEIPT: dict[str, Any] = {
-    "decision_id": "ba9876543210",
-    "enforcer": "dry-run",
-    "status": "dry-run",
-    "detail": "nothing changed",
-}
+INCIDENT = plain_from_value(
+    build_incident(summary="192.168.1.10 contacts [red]evil[/red]\x1b[2J every 60 s", detections=(DETECTION,))
+)
+DECISION = plain_from_value(build_decision())
+REFUSAL = plain_from_value(
+    Refusal(
+        proposal=build_proposal(act=Act.ISOLATE), reasons=("isolate needs approval",), at=BEGAN_AT, can_approve=True
+    )
+)
+RECEIPT = plain_from_value(DryRunEnforcer().apply(build_decision(), BEGAN_AT))
 
 
 def _text(renderable: RenderableType) -> str:
@@ -73,7 +56,8 @@ def test_an_incident_is_told_whole() -> None:
     shown = _text(incident_panel(INCIDENT, [DECISION], [REFUSAL, REFUSAL], [RECEIPT]))
     for part in (
         "HIGH", "command and control", "as offender", "T1071", "sender proven", "203.0.113.5", "tcp/6667 irc", "open",
-        "12k", "99.9%", "block_flow", "for 1 h", "dry-run: nothing changed", "isolate", "(2 times)", "needs approval",
+        "12k", "99.9%", "block_flow", "for 1 h", "dry-run: nothing changed", "nft", "isolate", "(2 times)",
+        "needs approval",
     ):  # fmt: skip
         assert part in shown
 
@@ -95,7 +79,7 @@ def test_incidents_and_devices_have_a_line_each() -> None:
     assert "0123456789ab" in _text(incidents_table([INCIDENT]))
     device = {
         "name": "192.168.1.5",
-        "device": DEVICE,
+        "device": plain_from_value(build_device(address="192.168.1.5")),
         "role": "DNS server",
         "flow_count": 1234,
         "malicious_flow_count": 0,
