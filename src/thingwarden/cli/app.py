@@ -112,6 +112,9 @@ def _exit_code(error: BaseException, invocation: Invocation) -> int:
     """The catch-all: what a failure is called, on stderr, and its exit code."""
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        error.show()
+        return error.exit_code
     if isinstance(error, KeyboardInterrupt | click.Abort):
         return EXIT_INTERRUPTED
     if isinstance(error, OSError) and error.errno == errno.EPIPE:
@@ -120,7 +123,7 @@ def _exit_code(error: BaseException, invocation: Invocation) -> int:
     if isinstance(error, SystemExit | GeneratorExit):
         raise error
     known = _as_known(error)
-    if invocation.is_debug or (known is None and os.environ.get("THINGWARDEN_DEBUG")):
+    if invocation.is_debug:
         traceback.print_exception(error, file=sys.stderr)
     if known is None:
         _say("this is our bug", f"{type(error).__name__}: {error}", "run again with --debug and report what it prints")

@@ -95,6 +95,13 @@ def test_an_unknown_command_is_the_callers(capsys: pytest.CaptureFixture[str]) -
     assert "see: thingwarden --help" in capsys.readouterr().err
 
 
+def test_a_group_without_a_command_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert app.main(["config"]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Usage: thingwarden config" in captured.err
+
+
 def test_a_wrong_option_points_to_the_commands_own_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert app.main(["config", "show", "--nonsense"]) == 2
     assert "see: thingwarden config show --help" in capsys.readouterr().err
