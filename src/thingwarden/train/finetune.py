@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from thingwarden.encode.vocabulary import CLOSE_FIELDS, FIELD_NAMES, LEARNED_FIELDS, MASKED, Vocabulary
 from thingwarden.train.lesson import Lesson, lay_lanes
@@ -30,8 +31,14 @@ TABLE_CLASS_WEIGHT: Final = 0.15
 
 TABLE_MASKING: Final = 0.02
 ROLE_WEIGHT: Final = 0.3
+EXPECTED_SHARE: Final = 0.3
+"""Share of the benign words that the next-word loss reads while fine-tuning."""
+
 LONE_SHARE: Final = 0.1
 GRADIENT_LIMIT: Final = 1.0
+AVERAGE_DECAY: Final = 0.98
+"""Of the running average of the weights: about the last fifty steps."""
+
 WARM_UP_SHARE: Final = 0.05
 LONGEST_ROUND_STEPS: Final = 400
 
@@ -59,6 +66,7 @@ class Trainer:
     recipe: Recipe
     rng: np.random.Generator
     optimizer: torch.optim.Optimizer
+    average: AveragedModel
     step_count: int = 0
 
     @classmethod
@@ -72,10 +80,11 @@ class Trainer:
         plain = [p for p in model.parameters() if p.dim() <= 1]
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
-        return cls(model, stage, table, recipe, np.random.default_rng(seed), optimizer)
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
+        return cls(model, stage, table, recipe, np.random.default_rng(seed), optimizer, average)
 
     def run(self, progress: Progress | None = None) -> FlowLanguageModel:
-        """Train through all rounds."""
+        """Train through all rounds; returns the running average of the weights, which errs less than the last ones."""
         recipe = self.recipe
         total = recipe.pretrain_rounds + recipe.finetune_rounds
         for round_index in range(total):
@@ -83,8 +92,10 @@ class Trainer:
             self._run_round(round_index, total, is_pretraining)
             if progress is not None:
                 progress("pretraining" if is_pretraining else "fine-tuning", round_index + 1, total)
-        self.model.eval()
-        return self.model
+        averaged = self.average.module
+        averaged.eval()
+        assert isinstance(averaged, FlowLanguageModel)
+        return averaged
 
     def draw_sentences(self, is_pretraining: bool) -> list[Sentence]:
         """A round's scenes: native stretches, grafts, and lone words of sources that have history."""
@@ -111,6 +122,7 @@ class Trainer:
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), GRADIENT_LIMIT)
             self.optimizer.step()
+            self.average.update_parameters(self.model)
             self.step_count += 1
             state = State(outputs.state.hidden.detach(), outputs.state.summary.detach())
 
@@ -122,9 +134,11 @@ class Trainer:
 
     def _lesson_loss(self, lesson: Lesson, state: State, is_pretraining: bool) -> tuple[Tensor, Outputs]:
         ids = torch.from_numpy(lesson.ids)
-        outputs = self.model(ids, state)
-        benign = torch.from_numpy(lesson.is_word & (lesson.attack_class == 0))
-        surprise = self._next_word_loss(outputs, ids, benign)
+        share = 1.0 if is_pretraining else EXPECTED_SHARE
+        sampled = self.rng.random(lesson.is_word.shape) < share
+        benign = torch.from_numpy(lesson.is_word & (lesson.attack_class == 0) & sampled)
+        outputs = self.model(ids, state, benign)
+        surprise = self._next_word_loss(outputs, ids[benign])
         if is_pretraining:
             return surprise, outputs
         attack_class, weight = torch.from_numpy(lesson.attack_class), torch.from_numpy(lesson.weight)
@@ -133,23 +147,27 @@ class Trainer:
         roles = _weighted_loss(outputs.role, torch.from_numpy(lesson.role), weight)
         return classes + ROLE_WEIGHT * roles + self.recipe.pretrain_weight * surprise, outputs
 
-    def _next_word_loss(self, outputs: Outputs, ids: Tensor, chosen: Tensor) -> Tensor:
+    def _next_word_loss(self, outputs: Outputs, words: Tensor) -> Tensor:
         """Mean nats per benign word, over the fields that the word is the first to tell."""
-        if not chosen.any():
+        if not len(words):
             return outputs.word.sum() * 0.0
-        logits, words = outputs.word[chosen], ids[chosen]
-        likelihood = word_log_likelihood(logits, words, self.model.shape.sizes)
+        likelihood = word_log_likelihood(outputs.word, words, self.model.shape.sizes)
         told = told_fields(words, torch.tensor(self.model.shape.is_outcome))
         return -(likelihood * told).sum(dim=-1).mean()
 
     def _lone_loss(self, sentences: list[Sentence]) -> Tensor:
         rows = [sentences[i] for i in self.rng.integers(0, len(sentences), self.recipe.table_rows_per_step // 3)]
         ids = torch.from_numpy(np.stack([row.fields for row in rows]).astype(np.int64))
-        outputs = self.model(ids, self.model.initial_state(len(rows)))
+        outputs = self._read_alone(ids)
         target = torch.from_numpy(np.stack([row.attack_class for row in rows]).astype(np.int64))
         benign = (target == 0).float()
         weight = (target >= 0) * (benign / benign.mean().clamp(0.1) + (1 - benign) / (1 - benign).mean().clamp(0.1))
         return LONE_SHARE * _weighted_loss(outputs.attack_class, target, weight)
+
+    def _read_alone(self, ids: Tensor) -> Outputs:
+        nothing = torch.zeros(ids.shape[:2], dtype=torch.bool)
+        outputs: Outputs = self.model(ids, self.model.initial_state(len(ids)), nothing)
+        return outputs
 
     def _table_loss(self) -> Tensor:
         if self.table is None:
@@ -157,7 +175,7 @@ class Trainer:
         rows = self.table.draw(self.rng, self.recipe.table_rows_per_step)
         fields = self.table.fields[rows].astype(np.int64)
         fields[np.repeat(self.rng.random((len(rows), 1, fields.shape[2])) < TABLE_MASKING, 2, axis=1)] = MASKED
-        outputs = self.model(torch.from_numpy(fields), self.model.initial_state(len(rows)))
+        outputs = self._read_alone(torch.from_numpy(fields))
         types = torch.from_numpy(self.table.ton_class[rows].astype(np.int64))
         classes = torch.from_numpy(self.table.attack_class[rows].astype(np.int64))
         weight = torch.where(classes == 0, 3.0, 1.0)  # one normal row for three attacks in the set

@@ -11,13 +11,16 @@ Letters: B batch, T words, F fields, V buckets of all fields, D word width, H st
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 from thingwarden.domain.word import ROLES
+
+DROPOUT: Final = 0.1
+"""Share of the mixed features that training leaves out, so that no single one decides."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +53,7 @@ class Outputs(NamedTuple):
     attack_class: Tensor  # (B, T, C)
     ton_class: Tensor  # (B, T, 10)
     role: Tensor  # (B, T, 3)
-    word: Tensor  # (B, T, V): of this word's fields, from everything before it
+    word: Tensor  # (B, T, V), or (N, V) of the N expected words: of its fields, from everything before it
     state: State
 
 
@@ -80,6 +83,7 @@ class FlowLanguageModel(nn.Module):
         self.word_out = nn.Linear(2 * width, width)
         self.recurrence = nn.GRU(width, state_width, batch_first=True)
         self.mix = nn.Linear(width + state_width, 2 * state_width)
+        self.dropout = nn.Dropout(DROPOUT)
         self.summary = nn.Linear(2 * state_width, state_width)
         self.summary_norm = nn.RMSNorm(state_width, eps=1e-5)
         self.class_head = nn.Linear(state_width, len(CLASSES))
@@ -105,23 +109,35 @@ class FlowLanguageModel(nn.Module):
         opened = nn.functional.embedding_bag(opening, self.table.weight, mode="sum")
         return full.view(batch, words, -1), opened.view(batch, words, -1)
 
-    def forward(self, ids: Tensor, state: State) -> Outputs:
+    def forward(self, ids: Tensor, state: State, expected: Tensor | None = None) -> Outputs:
         """Score words in order.
 
         Args:
             ids: int64 (B, T, F).
             state: of the B sentences before these words.
+            expected: bool (B, T), words to expect; the costliest part, so that training may expect a sample only.
         """
         full, opened = self.embed(ids)
         x = self.word_norm(full)
         x = x + self.word_out(squared_relu(self.word_in(x)))  # (B, T, D)
         remembered, hidden = self.recurrence(x, state.hidden)  # (B, T, H)
-        mixed = squared_relu(self.mix(torch.cat([x, remembered], dim=-1)))
+        mixed = squared_relu(self.mix(self.dropout(torch.cat([x, remembered], dim=-1))))
         y = self.summary_norm(self.summary(mixed))  # (B, T, H)
         before = torch.cat([state.summary[:, None], y[:, :-1]], dim=1)  # (B, T, H)
-        expected = squared_relu(self.expect(torch.cat([before, self.open_norm(opened)], dim=-1)))
-        word = torch.where(self.outcome_columns, self.outcome_head(expected), self.opening_head(before))  # (B, T, V)
+        if expected is not None:
+            before, opened = before[expected], opened[expected]  # (N, ...)
+        word = self.expect_word(before, opened)
         return Outputs(self.class_head(y), self.ton_head(y), self.role_head(y), word, State(hidden, y[:, -1]))
+
+    def expect_word(self, before: Tensor, opened: Tensor) -> Tensor:
+        """Logits of a word's fields (..., V): an outcome knows the opening that it belongs to.
+
+        Args:
+            before: (..., H), the summary of everything before the word.
+            opened: (..., D), embedding of the word's opening fields.
+        """
+        known = squared_relu(self.expect(torch.cat([before, self.open_norm(opened)], dim=-1)))
+        return torch.where(self.outcome_columns, self.outcome_head(known), self.opening_head(before))
 
 
 def word_log_likelihood(logits: Tensor, ids: Tensor, sizes: tuple[int, ...]) -> Tensor:

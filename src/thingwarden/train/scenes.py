@@ -172,7 +172,7 @@ class Stage:
     def _draw_segment(self, rng: Rng, *, malicious: bool, sketch_share: float) -> Life:
         lives = self._attack if malicious else self._benign
         if not lives or rng.random() < sketch_share:
-            return vary(exchange_peers(sketch(rng, malicious=malicious), rng), rng)
+            return sketch(rng, malicious=malicious)  # already as varied as its parameters are wide
         return _prepare_segment(_draw_life(lives, rng), rng)
 
     def _draw_base(self, rng: Rng) -> Life:

@@ -42,6 +42,9 @@ CLOUD_SERVICES: Final = ((443, b"ssl"), (8883, b"ssl"), (80, b"http"), (1883, b"
 OWNER: Final = np.array([0, 0xFFFF << 32 | 0xC0A8FE02], dtype=np.uint64)
 """A placeholder for whoever the segment is grafted onto."""
 
+LONGEST_BURST: Final = 2000
+"""Flows of a sweep or flood at most: enough for every counter of the word to reach its last bucket."""
+
 _INTERNET: Final = 0xFFFF << 32 | 0x2D000000
 _LAN: Final = 0xFFFF << 32 | 0xC0A8FE00
 
@@ -162,7 +165,7 @@ def _beacon(rng: Rng) -> Contact:
 
 def _sweep(rng: Rng) -> Contact:
     """One service on many hosts."""
-    count = _count(rng, 8, 400)
+    count = _count(rng, 8, LONGEST_BURST)
     peers = _outside(rng, count) if rng.random() < 0.7 else _inside(rng, count)
     shares = (rng.choice([0.98, 0.8, 0.5, 0.1]), rng.choice([0.0, 0.1, 0.6]), rng.choice([0.0, 0.03, 0.2]), 0.01)
     state = _mixed(rng, count, ("S0", "REJ", str(rng.choice(DIALOGUE_STATES)), "RSTOS0"), shares)
@@ -194,7 +197,7 @@ def _guessing(rng: Rng) -> Contact:
 
 def _flood(rng: Rng) -> Contact:
     """More contacts with one host than anything needs."""
-    count = _count(rng, 40, 400)
+    count = _count(rng, 40, LONGEST_BURST)
     proto = int(rng.choice([6, 6, 17]))
     state = _mixed(rng, count, ("S0", "OTH", "REJ", "RSTO", "SF"), rng.dirichlet((1.0, 0.5, 0.3, 0.2, 0.2)))
     port = _any_port(rng, 0.7) if rng.random() < 0.7 else rng.integers(1, 65536, count)
@@ -253,10 +256,10 @@ def _dead_cloud(rng: Rng) -> Contact:
 def _datagrams(rng: Rng) -> Contact:
     """Keep-alives, time and names."""
     count = _count(rng, 3, 200)
-    port, service = ((123, b"ntp"), (53, b"dns"), (_any_port(rng, 0.1), b""))[int(rng.integers(3))]
+    port, service = ((123, b"ntp"), (53, b"dns"), (_any_port(rng), b""), (_any_port(rng), b""))[int(rng.integers(4))]
     lost = float(rng.choice([0.0, 0.0, 0.1, 1.0]))
     state = _mixed(rng, count, ("SF", "S0"), (1 - lost, lost))
-    peers = rng.choice(_outside(rng, _count(rng, 1, 4)) if rng.random() < 0.6 else _inside(rng, 1), count)
+    peers = rng.choice(_outside(rng, _count(rng, 1, 24)) if rng.random() < 0.6 else _inside(rng, 1), count)
     start_s = _periodic(rng, count, 1.0, 3600.0) if rng.random() < 0.6 else _poisson(rng, count, 0.001, 2.0)
     return _contacts(rng, start_s, peers, port, state, (30, 300), (30, 500), (0.005, 60.0), proto=17, service=service)
 
