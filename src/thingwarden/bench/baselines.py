@@ -58,11 +58,11 @@ class Recipe:
 
 
 _BOOSTING: Final = (
-    lambda: Boosting(BoostingSetting(leaves=7, least_rows=20, rounds=60)),
-    lambda: Boosting(BoostingSetting(leaves=15, least_rows=10, rounds=100)),
-    lambda: Boosting(BoostingSetting(leaves=31, least_rows=5, rounds=100)),
+    lambda: Boosting(BoostingSetting(leaves=7, least_hessian=5.0, rounds=60)),
+    lambda: Boosting(BoostingSetting(leaves=15, least_hessian=1.0, rounds=100)),
+    lambda: Boosting(BoostingSetting(leaves=31, least_hessian=0.1, rounds=100)),
 )
-_FORESTS: Final = (lambda: Forest(20), lambda: Forest(5), lambda: Forest(1))
+_FORESTS: Final = (lambda: Forest(200), lambda: Forest(20), lambda: Forest(1))
 
 RECIPES: Final[dict[str, Recipe]] = {
     "dictionary": Recipe(

@@ -43,10 +43,16 @@ def _condense(examples: Examples, seed: int) -> Examples:
 
 @dataclass(frozen=True, slots=True)
 class BoostingSetting:
-    """One point of the grid; the rest is fixed."""
+    """One point of the grid; the rest is fixed.
+
+    Attributes:
+        leaves: most leaves of a tree.
+        least_hessian: least weight times curvature in a leaf; equal rows are merged, so counting rows would be wrong.
+        rounds: trees per class.
+    """
 
     leaves: int
-    least_rows: int
+    least_hessian: float
     rounds: int
 
 
@@ -77,7 +83,9 @@ class Boosting:
             "objective": "multiclass",
             "num_class": len(self._classes),
             "num_leaves": self._setting.leaves,
-            "min_data_in_leaf": self._setting.least_rows,
+            "min_data_in_leaf": 1,
+            "min_sum_hessian_in_leaf": self._setting.least_hessian,
+            "min_data_per_group": 1,
             "learning_rate": 0.1,
             "feature_fraction": 0.8,
             "bagging_fraction": 0.8,
@@ -85,6 +93,7 @@ class Boosting:
             "cat_smooth": 10.0,
             "num_threads": 1,
             "deterministic": True,
+            "force_col_wise": True,
             "seed": seed,
             "verbosity": -1,
         }
@@ -103,7 +112,7 @@ class Forest:
     """A random forest of 120 trees.
 
     Args:
-        least_leaf: fewest rows in a leaf.
+        least_leaf: least weight of a leaf, in rows.
     """
 
     def __init__(self, least_leaf: int) -> None:
@@ -116,7 +125,11 @@ class Forest:
         examples = _condense(examples, seed)
         self._label_count = label_count
         self._model = RandomForestClassifier(
-            n_estimators=120, min_samples_leaf=self._least_leaf, max_features="sqrt", random_state=seed, n_jobs=1
+            n_estimators=120,
+            min_weight_fraction_leaf=min(0.4, self._least_leaf / examples.weight.sum()),
+            max_features="sqrt",
+            random_state=seed,
+            n_jobs=1,
         )
         self._model.fit(_inputs(examples.fields, examples.history), examples.label, sample_weight=examples.weight)
 

@@ -20,7 +20,7 @@ def _examples(count: int = 400, classes: tuple[int, ...] = (0, 1, 3)) -> Example
     return Examples(fields=fields, history=np.zeros((count, 0), dtype=np.float32), label=label, weight=np.ones(count))
 
 
-SETTING = BoostingSetting(leaves=7, least_rows=5, rounds=20)
+SETTING = BoostingSetting(leaves=7, least_hessian=1.0, rounds=20)
 
 
 @pytest.mark.parametrize("make", [lambda: Boosting(SETTING), lambda: Forest(1)])
