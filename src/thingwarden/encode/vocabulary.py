@@ -125,6 +125,9 @@ RHYTHM_FIELDS: Final = tuple(list(OPEN_FIELDS)[list(OPEN_FIELDS).index("device_g
 """Fields that need time; masked where the source has none."""
 
 
+_RETRAIN: Final = "retrain with `make model`"
+
+
 def collapse_history(history: bytes) -> bytes:
     """Keep only the letters that every Zeek version writes the same way: handshake, data, end, in both cases."""
     return bytes(letter for letter in history if letter in HISTORY_LETTERS)
@@ -184,15 +187,15 @@ class Vocabulary:
         Raises:
             ArtifactError: the document was made for other fields than this version encodes.
         """
-        vocabulary = cls(
-            services=tuple(str(token).encode("latin-1") for token in document.get("services", ())),
-            histories=tuple(str(token).encode("latin-1") for token in document.get("histories", ())),
-        )
-        expected = dict(zip(vocabulary.field_names, vocabulary.sizes, strict=True))
-        if dict(document.get("fields", {})) != expected:
-            raise ArtifactError(
-                "vocabulary", "its fields differ from those that this version encodes", "retrain with `make model`"
+        try:
+            vocabulary = cls(
+                services=tuple(token.encode("latin-1") for token in document["services"]),
+                histories=tuple(token.encode("latin-1") for token in document["histories"]),
             )
+        except (KeyError, TypeError, AttributeError, UnicodeError) as error:
+            raise ArtifactError("vocabulary", f"holds no lists of tokens: {error!r}", _RETRAIN) from error
+        if document.get("fields") != dict(zip(vocabulary.field_names, vocabulary.sizes, strict=True)):
+            raise ArtifactError("vocabulary", "its fields differ from those that this version encodes", _RETRAIN)
         return vocabulary
 
 

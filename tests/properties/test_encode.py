@@ -1,0 +1,126 @@
+"""What no stream of flows may change: words do not look ahead, know no address, and do not feel the cut of a chunk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
+
+from flow_builder import LAN, OUTSIDE, VOCABULARY, assert_same_words, join_chunks, random_flows
+from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.word import WordBatch
+from thingwarden.encode import rhythm, sentence
+from thingwarden.encode.sentence import SentenceEncoder
+from thingwarden.encode.word import known_at_s
+from thingwarden.testing import take_words
+
+few = settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
+seeds = st.integers(0, 2**32 - 1)
+
+
+def encode(flows: FlowBatch, chunk_words: int = 8192) -> WordBatch:
+    return join_chunks(SentenceEncoder(VOCABULARY).encode(flows, chunk_words))
+
+
+@contextmanager
+def small_tables(housekeeping_events: int = 53) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sentence, "HOUSEKEEPING_EVENTS", housekeeping_events)
+        patch.setattr(sentence, "DEVICE_LIMIT", 6)
+        patch.setattr(sentence, "NEW_DEVICES_PER_HOUSEKEEPING", 4)
+        patch.setattr(rhythm, "MEMORY_LIMIT", 8)
+        yield
+
+
+@few
+@given(seed=seeds, chunk_words=st.sampled_from([1, 2, 7, 64, 500]), is_timed=st.booleans())
+def test_the_cut_of_a_chunk_changes_no_word(seed: int, chunk_words: int, is_timed: bool) -> None:
+    flows = replace(random_flows(seed, 150), is_timed=is_timed)
+    assert_same_words(encode(flows, chunk_words), encode(flows))
+
+
+@few
+@given(seed=seeds, chunk_words=st.integers(1, 120))
+def test_not_even_where_tables_overflow(seed: int, chunk_words: int) -> None:
+    flows = random_flows(seed, 200, hosts=20, peers=40, span_s=30)
+    with small_tables():
+        whole, cut = SentenceEncoder(VOCABULARY), SentenceEncoder(VOCABULARY)
+        assert_same_words(join_chunks(cut.encode(flows, chunk_words)), join_chunks(whole.encode(flows)))
+        assert whole.evicted_count == cut.evicted_count > 0
+        assert whole.devices == cut.devices
+
+
+@pytest.mark.parametrize("chunk_words", [1000, 4095, 4096, 4097])
+def test_nor_around_the_housekeeping_mark(chunk_words: int) -> None:
+    flows = random_flows(5, 2500)
+    assert_same_words(encode(flows, chunk_words), encode(flows, 1 << 20))
+
+
+@few
+@given(seed=seeds, row=st.integers(0, 119), state=st.sampled_from(["SF", "S0", "RSTO"]), other=seeds)
+def test_an_opening_word_is_the_same_whatever_the_outcome(seed: int, row: int, state: str, other: int) -> None:
+    flows, fate = random_flows(seed, 120), random_flows(other, 120)
+    changed = {
+        name: getattr(flows, name).copy()
+        for name in ("duration_s", "orig_bytes", "resp_bytes", "orig_packets", "resp_packets", "history", "service",
+                     "conn_state")
+    }  # fmt: skip
+    for name, values in changed.items():
+        values[row] = getattr(fate, name)[row]
+    changed["conn_state"][row] = CONN_STATE_CODE[state]
+    altered = replace(flows, **changed)
+    parting_s = min(known_at_s(flows)[row], known_at_s(altered)[row])
+    one, two = (_up_to(encode(batch), parting_s) for batch in (flows, altered))
+    assert_same_words(one, two)
+    assert ((one.flow == row) & ~one.is_close).any()
+
+
+def _up_to(words: WordBatch, before_s: float) -> WordBatch:
+    return take_words(words, words.known_at_s < before_s)
+
+
+@few
+@given(seed=seeds, share=st.floats(0.05, 0.95))
+def test_words_are_the_same_without_what_comes_later(seed: int, share: float) -> None:
+    flows = random_flows(seed, 150)
+    until_s = float(np.quantile(flows.started_at_s, share))
+    kept = np.flatnonzero(flows.started_at_s < until_s)
+    whole, cut = _up_to(encode(flows), until_s), _up_to(encode(flows.take(kept)), until_s)
+    assert_same_words(whole, replace(cut, flow=kept[cut.flow]))
+
+
+@few
+@given(seed=seeds)
+def test_addresses_mean_nothing_within_their_kind(seed: int) -> None:
+    flows = random_flows(seed, 150)
+    rng = np.random.default_rng(seed + 1)
+    hosts, outside = LAN + np.arange(255), OUTSIDE + np.arange(256)
+    mapping = dict(zip(hosts.tolist(), rng.permutation(hosts).tolist(), strict=True))
+    elsewhere = rng.choice(1 << 24, 256, replace=False, shuffle=False) + OUTSIDE
+    mapping |= dict(zip(outside.tolist(), elsewhere.tolist(), strict=True))
+    moved = replace(
+        flows,
+        orig_address=_exchanged(flows.orig_address, mapping),
+        resp_address=_exchanged(flows.resp_address, mapping),
+    )
+    assert (moved.orig_address != flows.orig_address).any()
+    assert_same_words(encode(moved), encode(flows))
+
+
+def _exchanged(addresses: npt.NDArray[np.uint64], mapping: dict[int, int]) -> npt.NDArray[np.uint64]:
+    low = [mapping.get(value, value) for value in addresses[:, 1].tolist()]
+    return np.stack([addresses[:, 0], np.array(low, dtype=np.uint64)], axis=1)
+
+
+@few
+@given(seed=seeds, shift_s=st.integers(-10_000_000, 10_000_000))
+def test_the_hour_means_nothing(seed: int, shift_s: int) -> None:
+    flows = random_flows(seed, 150)
+    words, later = encode(flows), encode(replace(flows, started_at_s=flows.started_at_s + shift_s))
+    assert_same_words(replace(later, known_at_s=words.known_at_s), words)
