@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from thingwarden.domain.incident import Incident
 from thingwarden.domain.response import Act, Decision
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.truth import Interval, Truth, label_flows
+
+_FLOODS: Final = frozenset({AttackClass.DOS, AttackClass.DDOS})
+"""One device's part in a flood looks the same whether or not others join in: either name is right."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,8 +32,9 @@ class AttackScore:
         attack_class: what it is.
         offender: address of the device that did it.
         flow_count, flagged_count: its flows, and those of them judged malicious.
-        incident_ids: incidents of the offender, as offender, that were open while it went on.
-        is_named: one of these incidents names its class.
+        incident_ids: incidents of the offender, as offender, that were open while it went on; only where some of its
+            flows are flagged or its class is named, for a device may be under suspicion for something else.
+        is_named: one of these incidents names its class; for a flood, either kind.
         planned: acts beyond a notification that answer these incidents.
     """
 
@@ -84,17 +89,22 @@ def score_sample(
     attacks = []
     for name, intervals in _attacks(truth):
         is_own = labels.detail == name.encode()
-        raised = [incident for incident in incidents if _is_raised_by(incident, intervals)]
+        flagged_count = int(np.count_nonzero(is_own & verdicts.is_malicious))
         attack_class = AttackClass(intervals[0].attack_class)
+        raised = [
+            incident
+            for incident in incidents
+            if _is_raised_by(incident, intervals) and (flagged_count or _names(incident, attack_class))
+        ]
         attacks.append(
             AttackScore(
                 name=name,
                 attack_class=attack_class,
                 offender=intervals[0].who,
                 flow_count=int(is_own.sum()),
-                flagged_count=int(np.count_nonzero(is_own & verdicts.is_malicious)),
+                flagged_count=flagged_count,
                 incident_ids=tuple(incident.incident_id for incident in raised),
-                is_named=any(attack_class in dict(incident.class_counts) for incident in raised),
+                is_named=any(_names(incident, attack_class) for incident in raised),
                 planned=_acts_for(raised, decisions),
             )
         )
@@ -116,6 +126,11 @@ def _is_raised_by(incident: Incident, intervals: Iterable[Interval]) -> bool:
         and incident.last_seen_at >= interval.started_at
         for interval in intervals
     )
+
+
+def _names(incident: Incident, attack_class: AttackClass) -> bool:
+    right = _FLOODS if attack_class in _FLOODS else {attack_class}
+    return not right.isdisjoint(dict(incident.class_counts))
 
 
 def _acts_for(incidents: Sequence[Incident], decisions: Sequence[Decision]) -> tuple[Act, ...]:

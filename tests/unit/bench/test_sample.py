@@ -115,3 +115,15 @@ def test_an_incident_of_another_class_finds_but_does_not_name() -> None:
 def test_the_target_of_the_attack_is_not_wrongly_accused_as_target() -> None:
     victim = replace(INCIDENT, role=Role.TARGET, device=build_device(3, VICTIM))
     assert score_sample(TRUTH, FLOWS, VERDICTS, [victim], []).wrongly_accused == ()
+
+
+def test_an_incident_for_something_else_does_not_find_it() -> None:
+    vague = replace(INCIDENT, class_counts=((AttackClass.SCAN, 1),))
+    unflagged = replace(VERDICTS, is_malicious=np.array([False, True]))
+    assert not score_sample(TRUTH, FLOWS, unflagged, [vague], []).attacks[0].is_found
+
+
+def test_a_flood_may_be_called_by_either_name() -> None:
+    flood = replace(TRUTH, intervals=(replace(TRUTH.intervals[0], attack_class="dos"),))
+    called_ddos = replace(INCIDENT, class_counts=((AttackClass.DDOS, 1),))
+    assert score_sample(flood, FLOWS, VERDICTS, [called_ddos], []).attacks[0].is_named
