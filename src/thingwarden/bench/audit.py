@@ -146,6 +146,8 @@ class SourceProbe:
     def keep(self, part: Part, assessment: Assessment) -> None:
         """Sample states along the part's benign flows, or scores of their closing words."""
         is_benign = require_labels(part.flows).malicious == 0
+        if not is_benign.any():
+            return
         states = None
         if isinstance(self.contestant, ScoringContestant):
             states = self.contestant.sample_states(part.flows.take(is_benign), PROBE_STATES_PER_PART)
