@@ -92,10 +92,10 @@ class FlowScorer:
             self._session = onnxruntime.InferenceSession(
                 artifact.network, sess_options=options, providers=["CPUExecutionProvider"]
             )
+            inputs = {value.name: value.shape for value in self._session.get_inputs()}
+            self._field_count, self._width = int(inputs["ids"][2]), int(inputs["hidden"][2])
         except Exception as error:  # ONNX Runtime raises a family of its own, none of them public
             raise ArtifactError(str(artifact.path / "model.onnx"), f"not a network that runs here: {error}") from error
-        inputs = {value.name: value.shape for value in self._session.get_inputs()}
-        self._field_count, self._width = int(inputs["ids"][2]), int(inputs["hidden"][2])
         self.reset()
 
     def reset(self) -> None:

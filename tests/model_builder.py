@@ -1,0 +1,47 @@
+"""Networks small enough to train within a test, and the artifacts made of them; needs torch.
+
+In: a seed. Out: ``FlowLanguageModel`` and verified ``Artifact`` folders.
+Must never: be taken for a model that detects anything.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from flow_builder import VOCABULARY
+from part_builder import build_recipe
+from thingwarden.domain.calibration import Calibration
+from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
+from thingwarden.train.export import export_network
+from thingwarden.train.finetune import shape_from
+from thingwarden.train.network import FlowLanguageModel
+
+
+def build_model(seed: int = 0) -> FlowLanguageModel:
+    """An untrained network whose heads are loud enough that its answers differ from word to word."""
+    torch.manual_seed(seed)
+    model = FlowLanguageModel(shape_from(VOCABULARY, build_recipe()))
+    with torch.no_grad():
+        for head in (model.class_head, model.ton_head, model.role_head, model.opening_head, model.outcome_head):
+            head.weight.mul_(3.0)
+    return model.eval()
+
+
+def write_model(path: Path, network: bytes) -> None:
+    """An artifact folder around a network."""
+    contents = {
+        "model.onnx": network,
+        "vocabulary.json": json.dumps(VOCABULARY.to_json()).encode(),
+        "calibration.json": Calibration().to_json().encode(),
+        "card.md": b"# tiny\n",
+    }
+    write_artifact(path, contents, name="tiny")
+
+
+def build_artifact(path: Path, model: FlowLanguageModel | None = None, *, quantised: bool = False) -> Artifact:
+    """A verified artifact of a network, an untrained one by default."""
+    write_model(path, export_network(model or build_model(), quantised=quantised))
+    return load_artifact(path)
