@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -107,6 +108,11 @@ class Invocation:
         self.console = Console(
             markup=False, highlight=False, record=True, width=DEFAULT_WIDTH, force_terminal=sys.stdout.isatty()
         )
+
+    def picture(self, title: str) -> str:
+        """What was drawn since ``record_output``, as SVG that fetches no font from elsewhere."""
+        drawn = self.console.export_svg(title=title, unique_id=title.replace(" ", "-"))
+        return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
 
     def close(self) -> None:
         """Release what the command opened, last opened first."""

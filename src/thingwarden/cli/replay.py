@@ -99,7 +99,7 @@ def demo(invocation: Invocation, svg: Path | None, model: Path | None) -> None:
     show_result(invocation, result)
     show_score(invocation, result)
     if svg is not None:
-        invocation.console.save_svg(str(svg), title="thingwarden demo", unique_id="demo")
+        svg.write_text(invocation.picture("thingwarden demo"), encoding="utf-8")
 
 
 def compose_replay(
@@ -212,14 +212,17 @@ def summary_of(result: ReplayResult) -> dict[str, Any]:
 
 
 def _show_people(invocation: Invocation, parts: dict[str, list[dict[str, Any]]], summary: dict[str, Any]) -> None:
-    from thingwarden.cli.report import devices_table, incident_panel
+    from thingwarden.cli.report import devices_table, incident_panel, incidents_table
 
     invocation.show(devices_table(parts["device"]))
-    for incident in parts["incident"]:
+    minor = [incident for incident in parts["incident"] if incident["severity"] == "low"]
+    for incident in (incident for incident in parts["incident"] if incident not in minor):
         name = incident["incident_id"]
         decisions = [item for item in parts["decision"] if item["incident_id"] == name]
         refusals = [item for item in parts["refusal"] if item["proposal"]["incident_id"] == name]
         invocation.show(incident_panel(incident, decisions, refusals, parts["receipt"], most_lines=MOST_LINES))
+    if minor:
+        invocation.show(incidents_table(minor, f"{len(minor)} incidents of low severity, in short"))
     invocation.show(closing_line(summary))
 
 

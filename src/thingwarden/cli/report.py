@@ -41,8 +41,8 @@ def devices_table(devices: Sequence[Plain]) -> Table:
     return table(f"{len(devices)} devices", columns, rows, numeric=("flows", "malicious", "incidents"))
 
 
-def incidents_table(incidents: Sequence[Plain]) -> Table:
-    """One line for each incident."""
+def incidents_table(incidents: Sequence[Plain], title: str = "") -> Table:
+    """One line for each incident; without a title the table says how many there are."""
     rows = [
         (
             incident["incident_id"],
@@ -52,12 +52,12 @@ def incidents_table(incidents: Sequence[Plain]) -> Table:
             class_name(incident["attack_class"]),
             _clock(incident["first_seen_at"]),
             f"{incident['flow_count']:,}",
-            f"{incident['confidence']:.0%}",
+            _percent(incident["confidence"]),
         )
         for incident in incidents
     ]
     columns = ("incident", "severity", "device", "role", "what", "first seen (UTC)", "flows", "confidence")
-    return table(f"{len(incidents)} incidents", columns, rows, numeric=("flows", "confidence"))
+    return table(title or f"{len(incidents)} incidents", columns, rows, numeric=("flows", "confidence"))
 
 
 def incident_panel(
@@ -123,7 +123,7 @@ def _facts(incident: Plain) -> str:
     span = f"{_clock(incident['first_seen_at'])} to {_clock(incident['last_seen_at'])[-8:]} UTC"
     origin = "proven" if incident["has_proven_origin"] else "not proven"
     return (
-        f"{incident['incident_id']}, {span}, confidence {incident['confidence']:.0%}, "
+        f"{incident['incident_id']}, {span}, confidence {_percent(incident['confidence'])}, "
         f"ATT&CK {techniques}, sender {origin}"
     )
 
@@ -138,7 +138,7 @@ def _evidence(incident: Plain) -> Table:
             flow["conn_state"] or "open",
             _bytes(flow["sent_bytes"]),
             _bytes(flow["received_bytes"]),
-            f"{flow['probability']:.1%}",
+            _percent(flow["probability"]),
         )
         for flow in incident["detections"]
     ]
@@ -221,6 +221,11 @@ def _lifetime(decision: Plain) -> str:
     ends, begins = (datetime.fromisoformat(decision[key]) for key in ("expires_at", "decided_at"))
     minutes = round((ends - begins).total_seconds() / 60)
     return f"{minutes // 60} h" if minutes >= 60 and minutes % 60 == 0 else f"{minutes} min"
+
+
+def _percent(ratio: float) -> str:
+    """A share in whole percent; never a certainty that a model does not have."""
+    return ">99%" if ratio > 0.99 else f"{ratio:.0%}"
 
 
 def _bytes(count: int | None) -> str:

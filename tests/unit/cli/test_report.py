@@ -56,7 +56,7 @@ def test_an_incident_is_told_whole() -> None:
     shown = _text(incident_panel(INCIDENT, [DECISION], [REFUSAL, REFUSAL], [RECEIPT]))
     for part in (
         "HIGH", "command and control", "as offender", "T1071", "sender proven", "203.0.113.5", "tcp/6667 irc", "open",
-        "12k", "99.9%", "block_flow", "for 1 h", "dry-run: nothing changed", "nft", "isolate", "(2 times)",
+        "12k", ">99%", "block_flow", "for 1 h", "dry-run: nothing changed", "nft", "isolate", "(2 times)",
         "needs approval",
     ):  # fmt: skip
         assert part in shown
