@@ -35,8 +35,8 @@ def records() -> Records:
 ATTACKS = ("scan", "brute_force", "download", "c2", "dos")
 
 MISSED = {
-    "brute_force": "nine telnet flows: the guesses stay below the flow threshold",
-    "download": "one HTTP fetch of 0.2 s: nothing in its two words differs from a firmware check",
+    "brute_force": "its nine telnet flows stay below the flow threshold",
+    "download": "its one HTTP fetch is judged benign",
 }
 """What the shipped model does not find in the sample yet; an attack that is found again must leave this list."""
 
