@@ -10,17 +10,19 @@ from __future__ import annotations
 
 import hashlib
 import ipaddress
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 import thingwarden.domain.flow
 import thingwarden.ingest
+from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, words_from_address
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
@@ -126,8 +128,11 @@ def load_sessions(capture: Capture, cache: Path | None = None) -> tuple[FlowBatc
     """The capture as stretches across which no sentence may run: one per set-up session, else a single one.
 
     Raises:
+        ConfigError: a file is the packaged sample, or its run's manifest keeps it out of training.
         InputError: a file is not what it claims to be.
     """
+    for path in filter(Path.is_file, capture.paths):
+        _refuse_excluded(path)
     if cache is None:
         return _read_sessions(capture)
     folder = cache / f"{capture.name.replace('/', '_')}-{_cache_key(capture)}"
@@ -161,6 +166,27 @@ def _list_devices(folder: Path, family: Family, prefix: str) -> list[Capture]:
 
 def _capture(name: str, family: Family, kind: Kind, paths: tuple[Path, ...]) -> Capture:
     return Capture(name=name, family=family, group=GROUP_OF.get(name, name), kind=kind, paths=paths)
+
+
+def _refuse_excluded(path: Path) -> None:
+    """What was recorded to be shown, not learned from, is known by its run's manifest, beside it or in the package."""
+    if _read_manifest(path.with_name("manifest.json")).get("exclude_from_training"):
+        raise ConfigError(str(path), "its manifest.json excludes it from training", "move it out of the data folder")
+    sample = _read_manifest(PACKAGED_SAMPLE.with_name("manifest.json")).get("files", {})
+    hashes = {entry["sha256"] for entry in sample.values() if entry["size_bytes"] == path.stat().st_size}
+    if hashes and hashlib.sha256(path.read_bytes()).hexdigest() in hashes:
+        raise ConfigError(str(path), "is the packaged sample, which is kept out of training", "remove it")
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    """The manifest of a recording run; empty where there is none."""
+    try:
+        manifest = json.loads(path.read_bytes()) if path.is_file() else {}
+    except ValueError as error:
+        raise ConfigError(str(path), f"not JSON: {error}", "a recording run's manifest has this name") from error
+    if not isinstance(manifest, dict):
+        raise ConfigError(str(path), "not a JSON object", "a recording run's manifest has this name")
+    return manifest
 
 
 def _read_sessions(capture: Capture) -> tuple[FlowBatch, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
 from thingwarden.domain.taxonomy import AttackClass
@@ -122,3 +123,40 @@ def test_the_public_captures_are_as_the_readme_counts_them(
     assert sum(name.startswith("sentinel/") for name in counts) == 20
     assert sum(name.startswith("home/") for name in counts) == 10
     assert len(corpus.ton) == 161_200
+
+
+def _lay_out_sample(data: Path, *, with_manifest: bool, name: str = "sample.pcap.gz") -> Path:
+    folder = data / "benign" / "iot-sentinel-2016" / "Sample"
+    folder.mkdir(parents=True)
+    (folder / name).write_bytes(PACKAGED_SAMPLE.read_bytes())
+    if with_manifest:
+        (folder / "manifest.json").write_bytes(PACKAGED_SAMPLE.with_name("manifest.json").read_bytes())
+    return folder / name
+
+
+@pytest.mark.parametrize("with_manifest", [True, False])
+def test_the_packaged_sample_is_refused_under_any_name(tmp_path: Path, with_manifest: bool) -> None:
+    sample = _lay_out_sample(tmp_path, with_manifest=with_manifest, name="day-1.pcap.gz")
+    with pytest.raises(ConfigError, match=r"day-1\.pcap\.gz") as refused:
+        load_corpus(tmp_path, tmp_path / "cache")
+    assert str(sample) in refused.value.what
+    assert not (tmp_path / "cache").exists()
+
+
+def test_any_run_whose_manifest_says_so_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "conn.log"
+    _write_log(log, [1.0])
+    (tmp_path / "manifest.json").write_text('{"exclude_from_training": true}')
+    with pytest.raises(ConfigError, match="excludes it"):
+        load_sessions(_capture(log))
+    (tmp_path / "manifest.json").write_text('{"exclude_from_training": false}')
+    assert len(load_capture(_capture(log))) == 1
+
+
+@pytest.mark.parametrize("content", ["{", "[]"])
+def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, content: str) -> None:
+    log = tmp_path / "conn.log"
+    _write_log(log, [1.0])
+    (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(ConfigError, match=r"manifest\.json"):
+        load_sessions(_capture(log))
