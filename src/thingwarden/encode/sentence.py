@@ -206,6 +206,13 @@ class SentenceEncoder:
             )
 
 
+def local_ends(flows: FlowBatch, networks: Sequence[IpNetwork] = ()) -> npt.NDArray[np.bool_]:
+    """Which ends of each flow are hosts of the network under watch, bool (n, 2): originator, responder."""
+    orig = _is_local(flows.orig_address, flows.orig_is_local, flows.orig_mac, networks)
+    resp = _is_local(flows.resp_address, flows.resp_is_local, np.zeros_like(flows.resp_mac), networks)
+    return np.stack([orig, resp], axis=1)
+
+
 def _ordered_events(
     flows: FlowBatch,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
@@ -240,8 +247,7 @@ class _Ends:
 
     @classmethod
     def of(cls, flows: FlowBatch, networks: Sequence[IpNetwork]) -> _Ends:
-        orig_local = _is_local(flows.orig_address, flows.orig_is_local, flows.orig_mac, networks)
-        resp_local = _is_local(flows.resp_address, flows.resp_is_local, np.zeros_like(flows.resp_mac), networks)
+        orig_local, resp_local = local_ends(flows, networks).T
         is_self = (flows.orig_address == flows.resp_address).all(axis=1)
         speaks = np.stack([orig_local | ~resp_local, resp_local & ~is_self], axis=1)
         key = np.stack(
