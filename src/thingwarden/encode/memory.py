@@ -48,11 +48,13 @@ class SlotTable:
 
     def slots(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """The slot of each key, int64 (n,); keys not seen before get a fresh row, in the order in which they come."""
-        unique, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+        unique, inverse = np.unique(keys, return_inverse=True)
         get = self._slot_of.get
         found = np.array([get(key, -1) for key in unique.tolist()], dtype=np.int64)
         missing = np.flatnonzero(found < 0)
         if len(missing):
+            first = np.empty(len(unique), dtype=np.int64)
+            first[inverse[::-1]] = np.arange(len(keys))[::-1]  # of equal keys the first is written last, and stays
             missing = missing[np.argsort(first[missing])]
             found[missing] = self._allocate(unique[missing])
         return found[inverse]

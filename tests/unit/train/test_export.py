@@ -1,0 +1,87 @@
+"""What is exported computes what was trained; int8 decides as float does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from flow_builder import VOCABULARY, join_chunks, random_flows
+from thingwarden.domain.word import WordBatch
+from thingwarden.encode.sentence import SentenceEncoder
+from thingwarden.testing import take_words
+
+pytestmark = pytest.mark.torch
+torch = pytest.importorskip("torch")
+
+from model_builder import build_artifact, build_model  # noqa: E402
+from thingwarden.model.scorer import FlowScorer  # noqa: E402
+from thingwarden.train.export import LOGIT_LIMIT, export_network  # noqa: E402
+from thingwarden.train.finetune import told_fields  # noqa: E402
+from thingwarden.train.network import FlowLanguageModel, word_log_likelihood  # noqa: E402
+
+CONN_STATE = VOCABULARY.field_names.index("conn_state")
+
+
+@pytest.fixture(scope="module")
+def words() -> WordBatch:
+    encoded = join_chunks(SentenceEncoder(VOCABULARY).encode(random_flows(1, 400, hosts=3)))
+    return take_words(encoded, encoded.device == 1)
+
+
+def _ids(words: WordBatch) -> torch.Tensor:
+    return torch.from_numpy(words.fields[None].astype(np.int64))
+
+
+def test_float_onnx_equals_torch(words: WordBatch, tmp_path: Path) -> None:
+    model = build_model()
+    scores = FlowScorer(build_artifact(tmp_path, model)).score(words)
+    with torch.no_grad():
+        outputs = model(_ids(words), model.initial_state(1))
+    for found, logits in (
+        (scores.class_probability, outputs.attack_class),
+        (scores.ton_probability, outputs.ton_class),
+        (scores.role_probability, outputs.role),
+    ):
+        np.testing.assert_allclose(found, torch.softmax(logits[0], dim=-1).numpy(), atol=1e-4)
+    assert outputs.word.abs().max() < LOGIT_LIMIT
+    told = told_fields(_ids(words), torch.tensor(model.shape.is_outcome))
+    nats = -(word_log_likelihood(outputs.word, _ids(words), model.shape.sizes) * told).sum(dim=-1)[0]
+    np.testing.assert_allclose(scores.surprise_nats, nats.numpy(), rtol=1e-4, atol=1e-3)
+
+
+def test_logits_beyond_the_limit_stay_finite(words: WordBatch, tmp_path: Path) -> None:
+    model = build_model()
+    with torch.no_grad():
+        model.opening_head.weight.mul_(1e4)
+    scores = FlowScorer(build_artifact(tmp_path, model)).score(words)
+    assert np.isfinite(scores.surprise_nats).all()
+
+
+def test_int8_decides_as_float_does_once_trained(words: WordBatch, tmp_path: Path) -> None:
+    model = _briefly_trained(build_model(), words)
+    exact = FlowScorer(build_artifact(tmp_path / "float", model)).score(words)
+    quantised = FlowScorer(build_artifact(tmp_path / "int8", model, quantised=True)).score(words)
+    agree = exact.class_probability.argmax(axis=1) == quantised.class_probability.argmax(axis=1)
+    assert agree.mean() > 0.98
+    assert len(np.unique(exact.class_probability.argmax(axis=1))) > 1
+
+
+def _briefly_trained(model: FlowLanguageModel, words: WordBatch) -> FlowLanguageModel:
+    """Tell failed contacts from the others: a question that the words answer."""
+    words = take_words(words, slice(0, 96))
+    target = torch.from_numpy(np.isin(words.fields[:, CONN_STATE], (1, 4, 11)).astype(np.int64))
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
+    for _ in range(20):
+        logits = model(_ids(words), model.initial_state(1)).attack_class[0]
+        loss = torch.nn.functional.cross_entropy(logits, target)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return model
+
+
+def test_int8_is_smaller() -> None:
+    model = build_model()
+    assert len(export_network(model)) < len(export_network(model, quantised=False))

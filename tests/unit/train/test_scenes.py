@@ -1,0 +1,151 @@
+"""Scenes: words with what is true of them, drawn from every source alike."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from flow_builder import VOCABULARY, random_flows
+from part_builder import sketched_part
+from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.domain.word import ROLES
+from thingwarden.encode.vocabulary import FIELD_INDEX, RHYTHM_FIELDS
+from thingwarden.testing import FlowSpec, build_flows
+from thingwarden.train.corpus import constant_labels, mask_labels
+from thingwarden.train.scenes import (
+    LEAD_WORDS,
+    WINDOW_WORDS,
+    Sentence,
+    Stage,
+    cut_sentence,
+    lone_words,
+    sentences_from_flows,
+)
+
+SCAN = CLASS_INDEX[AttackClass.SCAN]
+
+
+def _labelled(flows: FlowBatch, attack_class: AttackClass = AttackClass.BENIGN) -> FlowBatch:
+    return replace(flows, labels=constant_labels(len(flows), attack_class))
+
+
+def _sentence(attack_class: list[int]) -> Sentence:
+    count = len(attack_class)
+    fields = np.arange(count, dtype=np.int64)[:, None].repeat(2, axis=1).astype(np.uint8)
+    return Sentence(
+        fields=fields,
+        attack_class=np.array(attack_class, dtype=np.int8),
+        role=np.zeros(count, dtype=np.int8),
+        pattern=np.arange(count),
+    )
+
+
+@pytest.fixture(scope="module")
+def stage() -> Stage:
+    return Stage([sketched_part("attack", 1), sketched_part("benign-a", 2), sketched_part("benign-b", 3)], VOCABULARY)
+
+
+def test_each_device_has_a_sentence_of_its_own() -> None:
+    flows = _labelled(build_flows([FlowSpec(at_s=step, orig=f"192.168.1.{10 + step % 3}") for step in range(9)]))
+    assert sorted(len(sentence) for sentence in sentences_from_flows(flows, VOCABULARY)) == [6, 6, 6]
+
+
+def test_a_malicious_flow_makes_an_offender_of_one_and_a_target_of_the_other() -> None:
+    flows = _labelled(build_flows([FlowSpec(orig="192.168.1.20"), FlowSpec(at_s=1.0, resp="192.168.1.20")]),
+                      AttackClass.SCAN)  # fmt: skip
+    roles = {tuple(ROLES[role] for role in sentence.role) for sentence in sentences_from_flows(flows, VOCABULARY)}
+    assert roles == {("offender", "target", "offender", "target"), ("offender", "offender")}
+
+
+def test_what_is_not_to_be_trusted_is_context_without_a_role() -> None:
+    flows = mask_labels(
+        _labelled(build_flows([FlowSpec(), FlowSpec(at_s=9.0)]), AttackClass.SCAN), np.array([True, False])
+    )
+    (sentence,) = sentences_from_flows(flows, VOCABULARY)
+    assert sorted(sentence.attack_class.tolist()) == [-1, -1, SCAN, SCAN]
+    assert not sentence.role[sentence.attack_class < 0].any()
+
+
+def test_flows_without_labels_teach_nothing() -> None:
+    assert sentences_from_flows(build_flows([FlowSpec()]), VOCABULARY) == []
+    assert sentences_from_flows(_labelled(FlowBatch.empty()), VOCABULARY) == []
+
+
+def test_equal_patterns_are_words_equal_in_pattern_and_label() -> None:
+    specs = [FlowSpec(at_s=10.0 * step, resp_port=port) for step, port in enumerate([80, 80, 443])]
+    benign, scans = (_labelled(build_flows(specs), label) for label in (AttackClass.BENIGN, AttackClass.SCAN))
+    (one,), (other,) = (sentences_from_flows(flows, VOCABULARY) for flows in (benign, scans))
+    assert len(np.unique(one.pattern)) == 4
+    assert not set(one.pattern.tolist()) & set(other.pattern.tolist())
+
+
+def test_a_short_sentence_is_not_cut() -> None:
+    sentence = _sentence([0] * WINDOW_WORDS)
+    assert cut_sentence(sentence, np.random.default_rng(0)) is sentence
+
+
+def test_a_cut_shows_an_attack_from_a_little_before_it_begins() -> None:
+    labels = [0] * 3000
+    labels[1500:1510] = [1] * 10
+    for seed in range(30):
+        cut = cut_sentence(_sentence(labels), np.random.default_rng(seed))
+        first = int(np.flatnonzero(cut.attack_class > 0)[0])
+        assert len(cut) == WINDOW_WORDS and first < LEAD_WORDS
+
+
+def test_cuts_of_a_benign_sentence_fall_anywhere() -> None:
+    sentence = _sentence([0] * (WINDOW_WORDS + 3))
+    firsts = {int(cut_sentence(sentence, np.random.default_rng(seed)).pattern[0]) for seed in range(60)}
+    assert firsts == {0, 1, 2, 3}
+
+
+def test_native_windows_come_from_every_capture(stage: Stage) -> None:
+    sentences = stage.native(np.random.default_rng(0), 40)
+    assert len(sentences) == 40
+    assert all(1 < len(sentence) <= WINDOW_WORDS for sentence in sentences)
+    assert {int(value) > 0 for sentence in sentences for value in np.unique(sentence.attack_class)} == {True, False}
+
+
+@pytest.mark.parametrize(("malicious_share", "sketch_share"), [(0.0, 0.5), (1.0, 0.5), (1.0, 1.0)])
+def test_grafts_are_malicious_as_often_as_asked(stage: Stage, malicious_share: float, sketch_share: float) -> None:
+    sentences = stage.grafted(
+        np.random.default_rng(1), 6, malicious_share=malicious_share, sketch_share=sketch_share
+    )  # fmt: skip
+    assert len(sentences) == 6
+    has_attack = [bool((sentence.attack_class > 0).any()) for sentence in sentences]
+    assert any(has_attack) == (malicious_share > 0)
+
+
+def test_without_a_recorded_attack_segments_are_sketched() -> None:
+    stage = Stage([sketched_part("benign", 5)], VOCABULARY)
+    sentences = stage.grafted(np.random.default_rng(2), 6, malicious_share=1.0, sketch_share=0.0)
+    assert any((sentence.attack_class > 0).any() for sentence in sentences)
+
+
+def test_a_seed_draws_the_same_scenes(stage: Stage) -> None:
+    one, two = (stage.grafted(np.random.default_rng(4), 3, malicious_share=0.5, sketch_share=0.5) for _ in range(2))
+    assert all(np.array_equal(a.fields, b.fields) for a, b in zip(one, two, strict=True))
+
+
+def test_lone_words_have_no_rhythm(stage: Stage) -> None:
+    sentences = stage.lone(np.random.default_rng(3), 40)
+    rhythm = [FIELD_INDEX[name] for name in RHYTHM_FIELDS]
+    assert len(sentences) == 40 and {len(sentence) for sentence in sentences} == {2}
+    assert not any(sentence.fields[:, rhythm].any() for sentence in sentences)
+    assert all(sentence.fields[:, 0].tolist() == [1, 2] for sentence in sentences)
+
+
+def test_lone_words_keep_the_label_of_their_own_flow() -> None:
+    flows = random_flows(1, 20)
+    benign, scans = constant_labels(20, AttackClass.BENIGN), constant_labels(20, AttackClass.SCAN)
+    is_scan = np.arange(20) % 3 == 0
+    labels = replace(
+        benign,
+        malicious=np.where(is_scan, scans.malicious, benign.malicious),
+        attack_class=np.where(is_scan, scans.attack_class, benign.attack_class),
+    )
+    sentences = lone_words(replace(flows, labels=labels), VOCABULARY)
+    assert [sentence.attack_class.tolist() for sentence in sentences] == [[SCAN if scan else 0] * 2 for scan in is_scan]
