@@ -15,7 +15,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.contestants import FPR_BUDGET, FittedScorer
+from thingwarden.bench.contestants import CALIBRATION_BUDGET, FittedScorer
 from thingwarden.bench.dictionaries import BackOffDictionary, OneField, RateThreshold
 from thingwarden.bench.learners import Boosting, BoostingSetting, Forest, Isolation
 from thingwarden.bench.metrics import macro_f1, score_classes, threshold_at
@@ -235,7 +235,7 @@ def _try_setting(
     is_benign = held_out.label == 0
     if is_benign.all() or not is_benign.any():
         return 0.0
-    threshold = threshold_at(malicious[is_benign], held_out.weight[is_benign], FPR_BUDGET)
+    threshold = threshold_at(malicious[is_benign], held_out.weight[is_benign], CALIBRATION_BUDGET)
     weight = held_out.weight[~is_benign]
     return float(weight[malicious[~is_benign] > threshold].sum() / weight.sum())
 

@@ -40,7 +40,10 @@ STATE_STRIDE_WORDS: Final = 24
 """The provenance probe looks at the states after every so many words."""
 
 FPR_BUDGET: Final = 0.005
-"""Share of held-out benign flows, and of their patterns, that may be called malicious."""
+"""Share of benign flows, by pattern, that a contestant may call malicious: the line at which rankings are compared."""
+
+CALIBRATION_BUDGET: Final = 0.002
+"""The same on the held-out benign devices that set the threshold: less than half, for they are few and alike."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +167,7 @@ class ScoringContestant:
 
 
 def set_thresholds(scored: Sequence[tuple[Part, WordBatch, Scores]], start: Calibration) -> Calibration:
-    """Flow threshold at ``FPR_BUDGET`` by row and by pattern, whichever is higher; alarm level above every benign hour.
+    """Flow threshold at ``CALIBRATION_BUDGET`` by row and by pattern, the higher; alarm level above every benign hour.
 
     Args:
         scored: benign parts that were held out of the learning, with their words' scores.
@@ -176,10 +179,10 @@ def set_thresholds(scored: Sequence[tuple[Part, WordBatch, Scores]], start: Cali
         f"{number} {part.capture.name}": judge_flows([(words, scores)], len(part.flows), start).malicious_probability
         for number, (part, words, scores) in enumerate(scored)
     }
-    by_row = choose_flow_threshold(probabilities, FPR_BUDGET)
+    by_row = choose_flow_threshold(probabilities, CALIBRATION_BUDGET)
     weight = np.concatenate([weigh_patterns(part.flows) for part, _, _ in scored])
     pooled = np.nan_to_num(np.concatenate(list(probabilities.values())))
-    by_pattern = min(threshold_at(pooled, weight, FPR_BUDGET), HIGHEST_FLOW_THRESHOLD)
+    by_pattern = min(threshold_at(pooled, weight, CALIBRATION_BUDGET), HIGHEST_FLOW_THRESHOLD)
     calibration = replace(start, flow_threshold=max(by_row, by_pattern))
     maxima = [device_hour_maxima([(words, scores)], calibration) for _, words, scores in scored]
     return replace(calibration, alarm_level_nats=choose_alarm_level(np.concatenate(maxima)))

@@ -35,7 +35,7 @@ class FlowLmFitter:
         trained = train_network(data, self._recipe, seed)
         artifact = Artifact(
             path=Path(f"{self._recipe.name}-{view.name}-{seed}"),
-            network=export_network(trained.model),
+            network=export_network(trained.model, trained.scale_sample),
             vocabulary=trained.vocabulary.to_json(),
             calibration=Calibration(),
             card="",

@@ -173,7 +173,7 @@ _AUDIT: Final = (
 )
 _CAPTURES_NOTE: Final = (
     "Each flow weighs 1/n, n being the flows of the same capture, label and pattern, pooled over captures. Thresholds "
-    "were set on held-out benign devices of the training folds at 0.5 %, for every contestant alike. Columns with * "
+    "were set on held-out benign devices of the training folds at 0.2 %, for every contestant alike. Columns with * "
     "set the threshold on the test itself: they compare rankings and are no result."
 )
 _BENIGN_NOTE: Final = (

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.flow import CONN_STATE_CODE, UNKNOWN_COUNT, FlowBatch
 from thingwarden.encode.vocabulary import (
     BYTE_EDGES,
     DIRECTIONS,
@@ -137,7 +137,7 @@ def add_outcome(words: Buckets, flows: FlowBatch, vocabulary: Vocabulary) -> Non
     answered = _ANSWERED[flows.conn_state]
     words[:, FIELD_INDEX["kind"]] = 2
     words[:, FIELD_INDEX["conn_state"]] = flows.conn_state
-    duration_s = np.nan_to_num(flows.duration_s)
+    duration_s = np.nan_to_num(flows.duration_s, nan=UNKNOWN_COUNT)
     words[:, FIELD_INDEX["duration"]] = _measured(edge_buckets(duration_s, DURATION_EDGES_S), duration_s, answered)
     for name, edges in (
         ("orig_bytes", BYTE_EDGES),
@@ -152,7 +152,9 @@ def add_outcome(words: Buckets, flows: FlowBatch, vocabulary: Vocabulary) -> Non
 
 
 def _measured(buckets: Buckets, values: npt.NDArray[np.generic], answered: npt.NDArray[np.bool_]) -> Buckets:
-    return np.where((np.asarray(values) > 0) | answered, buckets, 0).astype(np.uint8)
+    """The buckets where something was measured: more than nothing, or nothing in a dialogue that both ends spoke in."""
+    known = np.asarray(values)
+    return np.where((known > 0) | ((known == 0) & answered), buckets, 0).astype(np.uint8)
 
 
 def learned_buckets(column: npt.NDArray[np.bytes_], tokens: tuple[bytes, ...], collapse: object) -> Buckets:

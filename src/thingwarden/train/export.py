@@ -1,15 +1,14 @@
 """A trained network as an ONNX graph, quantised to int8.
 
-In: a ``FlowLanguageModel``. Out: the bytes of the graph that ``model.scorer`` runs.
-Must never: compute something else than the network does; the agreement is measured with every export.
-Source: ONNX operator set 17; dynamic quantisation by ONNX Runtime (u8 activations, s8 weights).
+In: a ``FlowLanguageModel``, and words that show which values its layers take. Out: the bytes of the graph that
+``model.scorer`` runs.
+Must never: scale an activation by what else is in a run; a score would then depend on how the stream was cut.
+Source: ONNX operator set 17; ``MatMulIntegerToFloat`` of ONNX Runtime (u8 activations, s8 weights, per column).
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -17,7 +16,6 @@ import numpy.typing as npt
 import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
 from thingwarden.train.network import FlowLanguageModel
 
@@ -26,42 +24,56 @@ LOGIT_LIMIT: Final = 30.0
 """Next-word logits are clipped here, so that their exponentials stay finite in float32."""
 
 _EPSILON: Final = 1e-5
-_EXACT: Final = "sum_within_fields"
+_LEVELS: Final = 255.0
+_HALF_LEVELS: Final = 127
 
 
-def export_network(model: FlowLanguageModel, *, quantised: bool = True) -> bytes:
+def export_network(model: FlowLanguageModel, sample: npt.NDArray[np.uint8] | None = None) -> bytes:
     """The network as ONNX.
+
+    Args:
+        model: trained.
+        sample: uint8 (B, T, F), sentences by which the scales of int8 activations are fixed; float32 without.
 
     Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, H), summary float32 (B, H).
     Outputs: class (T, B, C), ton (T, B, 10), role (T, B, 3) probabilities, surprise nats (T, B),
     hidden (1, B, H), summaries (T, B, H); T is time, because ONNX's recurrence reads time first.
     """
-    graph = _Graph()
+    graph = _Graph(None if sample is None else measure_ranges(model, sample))
     _build(graph, model)
     exported = graph.finish(model)
     onnx.checker.check_model(exported)
-    return _quantise(exported) if quantised else exported.SerializeToString()
+    return bytes(exported.SerializeToString())
 
 
-def _quantise(exported: onnx.ModelProto) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        source, target = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
-        onnx.save(exported, source)
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=[_EXACT],
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-        )
-        return target.read_bytes()
+def measure_ranges(
+    model: FlowLanguageModel, sample: npt.NDArray[np.uint8]
+) -> dict[torch.nn.Module, tuple[float, float]]:
+    """The smallest and largest input of every linear layer over the sample.
+
+    Args:
+        model: trained.
+        sample: uint8 (B, T, F).
+    """
+    ranges: dict[torch.nn.Module, tuple[float, float]] = {}
+
+    def note(layer: torch.nn.Module, inputs: tuple[torch.Tensor, ...], _: torch.Tensor) -> None:
+        low, high = ranges.get(layer, (0.0, 0.0))
+        ranges[layer] = (min(low, float(inputs[0].min())), max(high, float(inputs[0].max())))
+
+    hooks = [layer.register_forward_hook(note) for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    with torch.no_grad():
+        model(torch.from_numpy(sample.astype(np.int64)), model.initial_state(len(sample)))
+    for hook in hooks:
+        hook.remove()
+    return ranges
 
 
 class _Graph:
     """Collects nodes and weights; every method returns the name of its result."""
 
-    def __init__(self) -> None:
+    def __init__(self, ranges: Mapping[torch.nn.Module, tuple[float, float]] | None) -> None:
+        self._ranges = ranges
         self.nodes: list[Any] = []
         self.weights: dict[str, npt.NDArray[Any]] = {}
 
@@ -79,8 +91,37 @@ class _Graph:
         return result
 
     def linear(self, x: str, layer: torch.nn.Linear, result: str) -> str:
+        bias = self.weight(f"{result}.bias", layer.bias)
+        if self._ranges is not None:
+            return self.int8_product(x, layer.weight.T, self._ranges[layer], result, bias)
         product = self.op("MatMul", [x, self.weight(f"{result}.weight", layer.weight.T)], f"{result}.product")
-        return self.op("Add", [product, self.weight(f"{result}.bias", layer.bias)], result)
+        return self.op("Add", [product, bias], result)
+
+    def multi_hot_product(self, x: str, table: torch.Tensor, result: str) -> str:
+        if self._ranges is not None:
+            return self.int8_product(x, table, (0.0, _LEVELS), result)  # zeros and ones stay exact
+        return self.op("MatMul", [x, self.weight(f"{result}.weight", table)], result)
+
+    def int8_product(
+        self, x: str, weight: torch.Tensor, value_range: tuple[float, float], result: str, bias: str = ""
+    ) -> str:
+        """x (..., K) times weight (K, N), with x in 256 fixed levels and each column of the weight in 255."""
+        low, high = value_range
+        step = max((high - low) / _LEVELS, 1e-8)
+        columns = weight.detach().abs().amax(dim=0).clamp(min=1e-8) / _HALF_LEVELS
+        scale = self.weight(f"{result}.scale", np.float32(step))
+        zero = self.weight(f"{result}.zero", np.array(round(-low / step), dtype=np.uint8))
+        rounded = (weight.detach() / columns).round().clamp(-_HALF_LEVELS, _HALF_LEVELS).to(torch.int8)
+        inputs = [
+            self.op("QuantizeLinear", [x, scale, zero], f"{result}.quantised"),
+            self.weight(f"{result}.weight", rounded),
+            scale,
+            self.weight(f"{result}.columns", columns),
+            zero,
+            "",
+            bias,
+        ]
+        return self.op("MatMulIntegerToFloat", inputs if bias else inputs[:5], result, domain="com.microsoft")
 
     def squared_relu(self, x: str, result: str) -> str:
         positive = self.op("Relu", [x], f"{result}.relu")
@@ -112,7 +153,7 @@ class _Graph:
         outputs.append(helper.make_tensor_value_info("summaries", TensorProto.FLOAT, ["T", "B", state_width]))
         weights = [numpy_helper.from_array(value, name) for name, value in self.weights.items()]
         graph = helper.make_graph(self.nodes, "flow_language_model", inputs, outputs, weights)
-        opset = [helper.make_opsetid("", OPSET)]
+        opset = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opset, ir_version=9, producer_name="thingwarden")
 
 
@@ -144,7 +185,7 @@ def _embed(graph: _Graph, model: FlowLanguageModel, columns: str) -> tuple[str, 
     zeros = graph.op("ConstantOfShape", [row_shape], "zeros", value=_scalar(0.0))
     ones = graph.op("ConstantOfShape", [shape], "ones", value=_scalar(1.0))
     hot = graph.op("ScatterElements", [zeros, columns, ones], "multi_hot", axis=2)  # (T, B, V)
-    sums = graph.op("MatMul", [hot, graph.weight("table", table)], "sums")
+    sums = graph.multi_hot_product(hot, table, "sums")
     graph.nodes.append(
         helper.make_node("Split", [sums, graph.ints("widths", [width, width])], ["full", "opened"], axis=-1)
     )
@@ -200,7 +241,7 @@ def _add_surprise(graph: _Graph, model: FlowLanguageModel, logits: str, columns:
     low, high = (graph.weight(f"limit{sign:+d}", np.float32(sign * LOGIT_LIMIT)) for sign in (-1, 1))
     clipped = graph.op("Clip", [logits, low, high], "word.clipped")
     masses = graph.op("Exp", [clipped], "word.masses")
-    sums = graph.op("MatMul", [masses, graph.weight("member", member)], _EXACT)  # (T, B, F)
+    sums = graph.op("MatMul", [masses, graph.weight("member", member)], "sum_within_fields")  # (T, B, F)
     normaliser = graph.op("Log", [sums], "field.normaliser")
     chosen = graph.op("GatherElements", [clipped, columns], "field.chosen", axis=2)
     nats = graph.op("Sub", [normaliser, chosen], "field.nats")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -41,6 +42,8 @@ AVERAGE_DECAY: Final = 0.98
 
 WARM_UP_SHARE: Final = 0.05
 LONGEST_ROUND_STEPS: Final = 400
+SCALE_STEPS: Final = 8
+"""Steps of scenes that fix the scales of int8 activations: 32,000 words of the shipped recipe."""
 
 Progress = Callable[[str, int, int], None]
 """Called with the phase, the rounds done and the rounds in all."""
@@ -96,6 +99,16 @@ class Trainer:
         averaged.eval()
         assert isinstance(averaged, FlowLanguageModel)
         return averaged
+
+    def draw_scale_sample(self) -> npt.NDArray[np.uint8]:
+        """Training words by which the export fixes its scales, uint8 (B, T, F): scenes, then TON_IoT's rows."""
+        lessons = list(lay_lanes(self.draw_sentences(is_pretraining=False), self.recipe, self.rng))[:SCALE_STEPS]
+        parts = [lesson.ids.astype(np.uint8) for lesson in lessons]
+        if self.table is not None:
+            lanes, pairs = self.recipe.lanes, self.recipe.lane_words // 2
+            rows = self.table.fields[self.table.draw(self.rng, lanes * pairs)]
+            parts.append(rows.reshape(lanes, 2 * pairs, -1))
+        return np.concatenate(parts, axis=1)
 
     def draw_sentences(self, is_pretraining: bool) -> list[Sentence]:
         """A round's scenes: native stretches, grafts, and lone words of sources that have history."""
@@ -156,7 +169,7 @@ class Trainer:
         return -(likelihood * told).sum(dim=-1).mean()
 
     def _lone_loss(self, sentences: list[Sentence]) -> Tensor:
-        rows = [sentences[i] for i in self.rng.integers(0, len(sentences), self.recipe.table_rows_per_step // 3)]
+        rows = [sentences[i] for i in self.rng.integers(0, len(sentences), 1 + self.recipe.table_rows_per_step // 3)]
         ids = torch.from_numpy(np.stack([row.fields for row in rows]).astype(np.int64))
         outputs = self._read_alone(ids)
         target = torch.from_numpy(np.stack([row.attack_class for row in rows]).astype(np.int64))

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
-from thingwarden.encode.address import hash_columns, is_unicast
+from thingwarden.encode.address import hash_columns, is_unicast, is_v4, same_lan
 from thingwarden.encode.sentence import local_ends
 from thingwarden.encode.vocabulary import NAMED_PORTS
 from thingwarden.train.corpus import Part
@@ -188,8 +188,8 @@ def graft(base: Life, segment: Life, at_s: float) -> FlowBatch:
     moved = replace(
         flows,
         started_at_s=flows.started_at_s - flows.started_at_s[0] + at_s,
-        orig_address=np.where(is_orig[:, None], base.owner, flows.orig_address),
-        resp_address=np.where(is_resp[:, None], base.owner, flows.resp_address),
+        orig_address=np.where(is_orig[:, None], base.owner, _move_neighbours(flows.orig_address, base, segment)),
+        resp_address=np.where(is_resp[:, None], base.owner, _move_neighbours(flows.resp_address, base, segment)),
         orig_mac=np.where(is_orig, base.mac, np.uint64(0)),
         resp_mac=np.where(is_resp, base.mac, np.uint64(0)),
         orig_is_local=np.where(is_orig, np.int8(1), flows.orig_is_local),
@@ -211,6 +211,17 @@ def exchange_peers(segment: Life, rng: Rng) -> Life:
     return replace(segment, flows=replace(segment.flows, **columns))
 
 
+def _move_neighbours(addresses: npt.NDArray[np.uint64], base: Life, segment: Life) -> npt.NDArray[np.uint64]:
+    """Addresses of the segment's IPv4 LAN as the same hosts of the base's LAN, so that a neighbour stays one."""
+    here, there = (np.broadcast_to(life.owner, addresses.shape) for life in (base, segment))
+    moves = is_v4(here) & is_v4(there) & is_v4(addresses) & same_lan(there, addresses)
+    low = (here[:, 1] & ~_HOST_BITS) | (addresses[:, 1] & _HOST_BITS)
+    moved = addresses.copy()
+    moved[moves, 1] = low[moves]
+    return moved
+
+
+_HOST_BITS: Final = np.uint64(0xFF)
 _PUBLIC_BASE: Final = np.uint64(0xFFFF << 32 | 45 << 24)
 
 

@@ -64,7 +64,7 @@ def weigh(sentences: Sequence[Sentence], exponent: float) -> list[npt.NDArray[np
 
 
 def lay_lanes(sentences: Sequence[Sentence], recipe: Recipe, rng: Rng) -> Iterator[Lesson]:
-    """Yield lessons until the shortest lane is used up.
+    """Yield lessons until the longest lane is used up; shorter ones end in padding.
 
     Args:
         sentences: of any length; each is padded to whole steps.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from thingwarden import __version__
 from thingwarden.detect.calibrate import (
@@ -62,11 +63,12 @@ class TrainingSet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trained:
-    """A trained network with its vocabulary."""
+    """A trained network with its vocabulary, and the words by which its export is scaled."""
 
     vocabulary: Vocabulary
     model: FlowLanguageModel
     step_count: int
+    scale_sample: npt.NDArray[np.uint8]
 
 
 def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progress | None = None) -> Trained:
@@ -81,7 +83,10 @@ def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progre
     vocabulary = Vocabulary.fit([*(part.flows for part in data.train), data.table])
     stage = Stage(data.train, vocabulary)
     trainer = Trainer.prepare(vocabulary, stage, collect_typed_rows(data.table, vocabulary), recipe, seed)
-    return Trained(vocabulary=vocabulary, model=trainer.run(progress), step_count=trainer.step_count)
+    model = trainer.run(progress)
+    return Trained(
+        vocabulary=vocabulary, model=model, step_count=trainer.step_count, scale_sample=trainer.draw_scale_sample()
+    )
 
 
 def train_artifact(
@@ -105,7 +110,7 @@ def train_artifact(
     """
     trained = train_network(data, recipe, seed, progress)
     contents = {
-        "model.onnx": export_network(trained.model),
+        "model.onnx": export_network(trained.model, trained.scale_sample),
         "vocabulary.json": json.dumps(trained.vocabulary.to_json(), indent=1).encode(),
         "calibration.json": Calibration().to_json().encode(),
         "card.md": b"",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thingwarden.bench.contestants import FPR_BUDGET, FittedScorer, ScoringContestant
+from thingwarden.bench.contestants import CALIBRATION_BUDGET, FittedScorer, ScoringContestant
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
 from thingwarden.testing import build_scores
@@ -65,7 +65,7 @@ def test_thresholds_come_from_the_calibration_devices(view: FoldView) -> None:
     contestant = _contestant(StateScorer())
     contestant.fit(view.blind(), 0)
     said = [contestant.assess(part.flows).verdicts.is_malicious for part in view.calibration]
-    assert np.concatenate(said).mean() <= FPR_BUDGET
+    assert np.concatenate(said).mean() <= CALIBRATION_BUDGET
     assert contestant.calibration.flow_threshold >= 0.5
 
 
