@@ -14,6 +14,7 @@ import torch
 from flow_builder import VOCABULARY
 from part_builder import build_recipe
 from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.word import WordBatch
 from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
 from thingwarden.train.export import export_network
 from thingwarden.train.finetune import shape_from
@@ -41,7 +42,8 @@ def write_model(path: Path, network: bytes) -> None:
     write_artifact(path, contents, name="tiny")
 
 
-def build_artifact(path: Path, model: FlowLanguageModel | None = None, *, quantised: bool = False) -> Artifact:
-    """A verified artifact of a network, an untrained one by default."""
-    write_model(path, export_network(model or build_model(), quantised=quantised))
+def build_artifact(path: Path, model: FlowLanguageModel | None = None, *, words: WordBatch | None = None) -> Artifact:
+    """A verified artifact of a network, an untrained one by default; int8, scaled by ``words``, where given."""
+    sample = None if words is None else words.fields[None]
+    write_model(path, export_network(model or build_model(), sample))
     return load_artifact(path)

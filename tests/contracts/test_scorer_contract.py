@@ -23,20 +23,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("model")
 
 
-@pytest.fixture(scope="module", params=["scripted", pytest.param("flow-lm", marks=pytest.mark.torch)])
-def scorer(request: pytest.FixtureRequest, folder: Path) -> Scorer:
+@pytest.fixture(scope="module")
+def words() -> WordBatch:
+    return join_chunks(SentenceEncoder(VOCABULARY).encode(random_flows(3, 120)))
+
+
+NETWORKS = [pytest.param(name, marks=pytest.mark.torch) for name in ("float32", "int8")]
+
+
+@pytest.fixture(scope="module", params=["scripted", *NETWORKS])
+def scorer(request: pytest.FixtureRequest, folder: Path, words: WordBatch) -> Scorer:
     if request.param == "scripted":
         return ScriptedScorer({3: (0.9, AttackClass.SCAN)})
     pytest.importorskip("torch")
     from model_builder import build_artifact
     from thingwarden.model.scorer import FlowScorer
 
-    return FlowScorer(build_artifact(folder))
-
-
-@pytest.fixture(scope="module")
-def words() -> WordBatch:
-    return join_chunks(SentenceEncoder(VOCABULARY).encode(random_flows(3, 120)))
+    return FlowScorer(build_artifact(folder / request.param, words=words if request.param == "int8" else None))
 
 
 def test_every_word_gets_one_row_of_every_score(scorer: Scorer, words: WordBatch) -> None:

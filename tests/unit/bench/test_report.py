@@ -70,3 +70,12 @@ def test_a_summary_without_contestants_still_makes_a_report(summary: dict[str, A
     write_reports(empty, tmp_path)
     assert (tmp_path / "accuracy.md").read_text().startswith("# Accuracy")
     assert draw_plots(empty) == []
+
+
+def test_contestants_of_different_folds_are_not_compared_silently(summary: dict[str, Any], tmp_path: Path) -> None:
+    write_reports(summary, tmp_path)
+    assert "NOT COMPARABLE" not in (tmp_path / "accuracy.md").read_text()
+    model = summary["contestants"][MODEL]
+    shorter = model | {"per_seed": [run | {"folds": []} for run in model["per_seed"]]}
+    write_reports(summary | {"contestants": summary["contestants"] | {MODEL: shorter}}, tmp_path)
+    assert "- NOT COMPARABLE" in (tmp_path / "accuracy.md").read_text()

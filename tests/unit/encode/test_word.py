@@ -129,3 +129,10 @@ def test_a_token_is_rare_where_training_never_saw_it() -> None:
 def test_direction_tells_the_side_and_whether_both_are_local() -> None:
     is_orig, both = np.array([True, False, True, False]), np.array([False, False, True, True])
     assert [DIRECTIONS[bucket] for bucket in directions(is_orig, both)] == ["orig", "resp", "lan_orig", "lan_resp"]
+
+
+def test_what_was_not_measured_is_masked_even_in_a_dialogue() -> None:
+    flows = build_flows([FlowSpec(conn_state="SF", resp_bytes=-1, duration_s=float("nan")), FlowSpec(conn_state="SF")])
+    assert _field(_closed(flows), "resp_bytes")[0] == 0
+    assert _field(_closed(flows), "duration")[0] == 0
+    assert _field(_closed(flows), "duration")[1] > 0

@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from model_builder import build_artifact, build_model  # noqa: E402
 from thingwarden.model.scorer import FlowScorer  # noqa: E402
-from thingwarden.train.export import LOGIT_LIMIT, export_network  # noqa: E402
+from thingwarden.train.export import LOGIT_LIMIT, export_network, measure_ranges  # noqa: E402
 from thingwarden.train.finetune import told_fields  # noqa: E402
 from thingwarden.train.network import FlowLanguageModel, word_log_likelihood  # noqa: E402
 
@@ -62,7 +62,7 @@ def test_logits_beyond_the_limit_stay_finite(words: WordBatch, tmp_path: Path) -
 def test_int8_decides_as_float_does_once_trained(words: WordBatch, tmp_path: Path) -> None:
     model = _briefly_trained(build_model(), words)
     exact = FlowScorer(build_artifact(tmp_path / "float", model)).score(words)
-    quantised = FlowScorer(build_artifact(tmp_path / "int8", model, quantised=True)).score(words)
+    quantised = FlowScorer(build_artifact(tmp_path / "int8", model, words=words)).score(words)
     agree = exact.class_probability.argmax(axis=1) == quantised.class_probability.argmax(axis=1)
     assert agree.mean() > 0.98
     assert len(np.unique(exact.class_probability.argmax(axis=1))) > 1
@@ -82,6 +82,15 @@ def _briefly_trained(model: FlowLanguageModel, words: WordBatch) -> FlowLanguage
     return model
 
 
-def test_int8_is_smaller() -> None:
+def test_int8_is_smaller(words: WordBatch) -> None:
     model = build_model()
-    assert len(export_network(model)) < len(export_network(model, quantised=False))
+    assert len(export_network(model, words.fields[None])) < len(export_network(model))
+
+
+def test_ranges_span_what_each_layer_is_given(words: WordBatch) -> None:
+    model = build_model()
+    ranges = measure_ranges(model, words.fields[None])
+    linear = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
+    assert set(ranges) == set(linear)
+    assert ranges[model.word_out][0] == 0.0  # a squared ReLU is never negative
+    assert all(low <= 0.0 < high for low, high in ranges.values())

@@ -10,7 +10,7 @@ import pytest
 
 from flow_builder import random_flows
 from part_builder import sketched_part
-from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATE_CODE, FlowBatch, address_from_words
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.sentence import local_ends
 from thingwarden.testing import START_S, FlowSpec, build_flows
@@ -183,3 +183,12 @@ def test_an_outage_silences_only_some_peers_for_a_while() -> None:
 def test_a_sketched_part_has_lives_of_both_labels() -> None:
     part = sketched_part("attack", 4)
     assert find_life(part, malicious=True) is not None and find_life(part, malicious=False) is not None
+
+
+def test_neighbours_stay_neighbours_and_strangers_strangers() -> None:
+    base = _life([FlowSpec(orig="10.9.8.7")], owner="10.9.8.7")
+    segment = _life([FlowSpec(orig=HOST, resp=OTHER), FlowSpec(at_s=1, orig=HOST, resp=PEER)], AttackClass.SCAN)
+    grafted = graft(base, segment, START_S + 5)
+    peers = [str(address_from_words(*words)) for words in grafted.resp_address[1:].tolist()]
+    assert peers == ["10.9.8.20", PEER]
+    assert [str(address_from_words(*words)) for words in grafted.orig_address.tolist()] == ["10.9.8.7"] * 3
