@@ -2,7 +2,7 @@
 
 In: labelled flows of a host and a random generator. Out: flows of a host that never lived, still labelled.
 Must never: treat benign and malicious segments differently; a graft must say nothing about its label.
-Source: detection.md, "Provenance must not predict the label"; D. Arp and others, USENIX Security 2022.
+Source: docs/detection.md; D. Arp and others, USENIX Security 2022.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 In: a random generator. Out: ``Life`` segments, malicious and benign in equal breadth, to be grafted like recorded ones.
 Must never: copy a figure of one capture; every range is wide and stated here, and none was fitted.
-Source: the behaviours that detection.md names; ranges span what RFC defaults, timers and tools at hand produce.
+Source: docs/decisions/0011-sketches.md; ranges span what RFC defaults, timers and tools at hand produce.
 """
 
 from __future__ import annotations
