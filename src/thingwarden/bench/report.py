@@ -291,7 +291,19 @@ def _first_words(summary: dict[str, Any]) -> list[str]:
         best = max(figures, key=lambda name: _or_nothing(figures[name], protocol, key), default=None)
         if best == "dictionary":
             lines.insert(0, f"THE DICTIONARY WINS: nothing has a better {key} under {protocol}.")
-    return lines
+    return _check_folds(summary) + lines
+
+
+def _check_folds(summary: dict[str, Any]) -> list[str]:
+    """A warning where contestants were not tested on the same folds and seeds, for then nothing can be compared."""
+    tested = {
+        name: tuple((seed, *run["folds"]) for seed, run in zip(entry["seeds"], entry["per_seed"], strict=True))
+        for name, entry in summary["contestants"].items()
+    }
+    if len(set(tested.values())) < 2:
+        return []
+    told = "; ".join(f"{name}: {runs}" for name, runs in tested.items())
+    return [f"NOT COMPARABLE: contestants were tested on different seeds and folds ({told})."]
 
 
 def _or_nothing(figures: Figures, protocol: str, key: str) -> float:
