@@ -41,7 +41,7 @@ class Calibration:
     flow_threshold: float = 0.9
     evidence_cap_nats: float = 6.0
     open_weight: float = 0.5
-    drift_nats: float = 0.01
+    drift_nats: float = 0.05
     alarm_level_nats: float = 10.0
     surprise_weight: float = 0.0
     surprise_cap: float = 4.0
