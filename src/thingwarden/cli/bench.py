@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from thingwarden.cli.inputs import data_option
-from thingwarden.cli.invocation import Invocation, common_options, needs_extra
+from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
 
 
@@ -102,7 +102,8 @@ def zeek(invocation: Invocation, data: Path, out: Path) -> None:
     if invocation.wants_json:
         invocation.emit("zeek_agreement", {**counted, "report": str(out)})
     invocation.show(
-        f"{counted['matched_flows']:,} of Zeek's {counted['zeek_flows']:,} flows matched in {len(traces)} traces: {out}"
+        f"{counted['matched_flows']:,} of Zeek's {quantity(counted['zeek_flows'], 'flow')} matched "
+        f"in {quantity(len(traces), 'trace')}: {out}"
     )
 
 

@@ -86,11 +86,11 @@ class Invocation:
         sys.stdout.write(json.dumps(plain_from_value(record), ensure_ascii=True, allow_nan=False) + "\n")
 
     def show(self, *renderables: RenderableType) -> None:
-        """Print for people; silent under ``--json``."""
+        """Print for people; silent under ``--json``. A picture cannot scroll: only there are plain lines broken."""
         if self.wants_json:
             return
         for renderable in renderables:
-            self.console.print(renderable, soft_wrap=isinstance(renderable, str))
+            self.console.print(renderable, soft_wrap=isinstance(renderable, str) and not self.console.record)
 
     def remark(self, text: str) -> None:
         """Print one line to stderr, for people and programs alike."""
@@ -195,6 +195,11 @@ def needs_extra(extra: str) -> Iterator[None]:
 def printable(text: str) -> str:
     """The text with every control character spelled out, so that a terminal shows it and does not obey it."""
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
+
+
+def quantity(count: int, noun: str) -> str:
+    """A count with its noun, which takes an s in the plural: ``1 flow``, ``2,345 flows``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def table(

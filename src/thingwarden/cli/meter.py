@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from thingwarden.cli.inputs import InputPath, format_from_name, format_option, open_inputs
-from thingwarden.cli.invocation import Invocation, common_options
+from thingwarden.cli.invocation import Invocation, common_options, quantity
 from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def meter(invocation: Invocation, path: Path, out: Path | None, format_name: str
             "meter_summary", {"path": str(path), "out": out and str(out), "flows": count, "counts": source.counts}
         )
     elif out is not None:
-        invocation.show(f"Wrote {count:,} flows to {out}.")
+        invocation.show(f"Wrote {quantity(count, 'flow')} to {out}.")
 
 
 def _counted(source: FlowFile, advance: Callable[[int, int | None], None]) -> Iterator[FlowBatch]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from thingwarden.cli.inputs import InputPath, SourceChain, format_from_name, format_option, open_inputs
-from thingwarden.cli.invocation import Invocation, common_options
+from thingwarden.cli.invocation import Invocation, common_options, quantity
 from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.domain.errors import RequestError
 
@@ -28,7 +28,7 @@ EXIT_INCIDENT: Final = 1
 """What ``--fail-on incident`` ends with."""
 
 MOST_LINES: Final = 6
-"""Acts, and refusals, shown of each incident; ``incidents show`` tells all."""
+"""Different acts, and refusals, shown of each incident; ``incidents show`` tells all."""
 
 
 @click.command("replay")
@@ -188,7 +188,7 @@ def show_score(invocation: Invocation, result: ReplayResult) -> None:
         invocation.emit("sample_score", {"attack_count": len(attacks), "wrongly_accused": score.wrongly_accused})
         return
     accused = ", ".join(score.wrongly_accused) or "none"
-    invocation.show(score_table(attacks), f"Devices accused of what they did not do: {accused}.")
+    invocation.show("", score_table(attacks), f"Devices accused of what they did not do: {accused}.")
 
 
 def summary_of(result: ReplayResult) -> dict[str, Any]:
@@ -222,16 +222,15 @@ def _show_people(invocation: Invocation, parts: dict[str, list[dict[str, Any]]],
         refusals = [item for item in parts["refusal"] if item["proposal"]["incident_id"] == name]
         invocation.show(incident_panel(incident, decisions, refusals, parts["receipt"], most_lines=MOST_LINES))
     if minor:
-        invocation.show(incidents_table(minor, f"{len(minor)} incidents of low severity, in short"))
+        invocation.show(incidents_table(minor, f"{quantity(len(minor), 'incident')} of low severity, in short"))
     invocation.show(closing_line(summary))
 
 
 def closing_line(summary: dict[str, Any]) -> str:
     """One line that says how much was judged and found."""
-    incidents = summary["incident_count"]
     return (
-        f"{summary['flow_count']:,} flows of {summary['device_count']} devices judged in {summary['judge_s']:.1f} s "
-        f"({summary['flows_per_s'] or 0:,} flows/s): "
-        f"{incidents or 'no'} incident{'' if incidents == 1 else 's'}, {summary['decision_count']} acts planned, "
-        f"{summary['refusal_count']} refused by policy. Dry run: nothing was changed."
+        f"{quantity(summary['flow_count'], 'flow')} of {quantity(summary['device_count'], 'device')} "
+        f"judged in {summary['judge_s']:.1f} s ({summary['flows_per_s'] or 0:,} flows/s): "
+        f"{quantity(summary['incident_count'], 'incident')}, {quantity(summary['decision_count'], 'act')} planned, "
+        f"{summary['refusal_count']:,} refused by policy. Dry run: nothing was changed."
     )

@@ -6,11 +6,13 @@ Must never: read markup in a text that came from outside; leave out why somethin
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from thingwarden.cli.invocation import printable, table
+from thingwarden.cli.invocation import printable, quantity, table
+from thingwarden.domain.taxonomy import TECHNIQUES
 
 if TYPE_CHECKING:
     from rich.panel import Panel
@@ -18,6 +20,10 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 Plain = Mapping[str, Any]
+
+NAMED_SHARE: Final = 0.01
+NAMED_FLOW_COUNT: Final = 4
+"""A class's techniques are named where it holds this share of the incident's flows and at least so many."""
 
 SEVERITY_STYLE: Final = {"high": "bold red", "medium": "bold yellow", "low": "bold cyan"}
 _ACT_STYLE: Final = {"notify": "cyan", "rate_limit": "yellow", "block_flow": "yellow"}
@@ -38,7 +44,7 @@ def devices_table(devices: Sequence[Plain]) -> Table:
         )
         for device in ordered
     ]
-    return table(f"{len(devices)} devices", columns, rows, numeric=("flows", "malicious", "incidents"))
+    return table(quantity(len(devices), "device"), columns, rows, numeric=("flows", "malicious", "incidents"))
 
 
 def incidents_table(incidents: Sequence[Plain], title: str = "") -> Table:
@@ -57,7 +63,7 @@ def incidents_table(incidents: Sequence[Plain], title: str = "") -> Table:
         for incident in incidents
     ]
     columns = ("incident", "severity", "device", "role", "what", "first seen (UTC)", "flows", "confidence")
-    return table(title or f"{len(incidents)} incidents", columns, rows, numeric=("flows", "confidence"))
+    return table(title or quantity(len(incidents), "incident"), columns, rows, numeric=("flows", "confidence"))
 
 
 def incident_panel(
@@ -71,7 +77,7 @@ def incident_panel(
 
     Args:
         incident, decisions, refusals, receipts: of one incident; receipts of others are passed over.
-        most_lines: acts and refusals shown of each kind; None shows all.
+        most_lines: different acts, and different refusals, shown; None shows all.
     """
     from rich.console import Group
     from rich.panel import Panel
@@ -83,13 +89,14 @@ def incident_panel(
         (f" {class_name(incident['attack_class'])} ", style),
         f"{incident['device']['name']} as {incident['role']} ",
     )
-    plan = [*_planned(decisions, receipts, most_lines), *_refused(refusals, most_lines)]
+    since = incident["first_seen_at"]
+    plan = [*_planned(decisions, receipts, since, most_lines), *_refused(refusals, most_lines)]
     body = Group(
         Text(_sentence(incident["summary"]), style="bold"),
         Text(_facts(incident), style="dim"),
         Text(),
         _evidence(incident),
-        *(plan or [Text("nothing is planned", style="dim")]),
+        _labelled(plan) if plan else Text("nothing is planned", style="dim"),
     )
     return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
 
@@ -119,20 +126,31 @@ def class_name(wire_name: str) -> str:
 
 
 def _facts(incident: Plain) -> str:
-    techniques = ", ".join(incident["techniques"]) or "none"
-    span = f"{_clock(incident['first_seen_at'])} to {_clock(incident['last_seen_at'])[-8:]} UTC"
+    since = incident["first_seen_at"]
+    span = f"{_clock(since)} to {_moment(incident['last_seen_at'], since)} UTC"
     origin = "proven" if incident["has_proven_origin"] else "not proven"
     return (
         f"{incident['incident_id']}, {span}, confidence {_percent(incident['confidence'])}, "
-        f"ATT&CK {techniques}, sender {origin}"
+        f"ATT&CK {_techniques(incident)}, sender {origin}"
     )
+
+
+def _techniques(incident: Plain) -> str:
+    """Techniques by how many flows show them; those of classes with few flows are only counted."""
+    least_count = max(NAMED_FLOW_COUNT, NAMED_SHARE * incident["flow_count"])
+    named = {name for name, count in incident["class_counts"].items() if count >= least_count}
+    named.add(incident["attack_class"])
+    of_named = {technique for kind, ids in TECHNIQUES.items() if kind.value in named for technique in ids}
+    shown = [technique for technique in incident["techniques"] if technique in of_named]
+    other_count = len(incident["techniques"]) - len(shown)
+    return (", ".join(shown) or "none") + (f" ({other_count} more on few flows)" if other_count else "")
 
 
 def _evidence(incident: Plain) -> Table:
     """The flows that moved the score most."""
     rows = [
         (
-            _clock(flow["started_at"])[-8:],
+            _moment(flow["started_at"], incident["first_seen_at"]),
             f"{'to' if flow['is_outbound'] else 'from'} {flow['peer']}",
             f"{flow['proto']}/{flow['port']}" + (f" {flow['service']}" if flow["service"] else ""),
             flow["conn_state"] or "open",
@@ -142,47 +160,78 @@ def _evidence(incident: Plain) -> Table:
         )
         for flow in incident["detections"]
     ]
-    title = f"evidence: the {len(rows)} loudest of {incident['flow_count']:,} flows"
+    loudest = "loudest" if len(rows) == 1 else f"{len(rows)} loudest"
+    title = f"evidence: the {loudest} of {quantity(incident['flow_count'], 'flow')}"
     columns = ("at", "peer", "service", "state", "sent", "received", "malicious")
     return table(title, columns, rows, numeric=("sent", "received", "malicious"), is_dense=True)
 
 
-def _planned(decisions: Sequence[Plain], receipts: Sequence[Plain], most: int | None) -> Iterator[Text]:
-    """What is ordered, in order, each with what the enforcer made of it."""
+def _labelled(lines: Iterable[tuple[Text, Text]]) -> Table:
+    """Labels to the left, texts beside them."""
+    from rich.table import Table
+
+    made = Table.grid(padding=(0, 2, 0, 0))
+    made.add_column(width=4)
+    made.add_column(overflow="fold")
+    for label, text in lines:
+        made.add_row(label, text)
+    return made
+
+
+def _planned(
+    decisions: Sequence[Plain], receipts: Sequence[Plain], since: str, most: int | None
+) -> Iterator[tuple[Text, Text]]:
+    """What is ordered, in order of the first time, each with what the enforcer made of it then."""
     from rich.text import Text
 
     done = {receipt["decision_id"]: receipt for receipt in receipts if receipt["status"] != "revoked"}
-    for decision in decisions[:most]:
-        act = decision["act"]
-        yield Text.assemble(
-            ("plan  ", "bold green"),
-            (f"{act} ", _ACT_STYLE.get(act, "red")),
-            printable(decision["target"]["text"]) if act != "notify" else "the owner",
-            f" for {_lifetime(decision)}. ",
-            (printable(decision["reason"]), "dim"),
+    groups = _equal_orders(decisions, done)
+    for orders in groups[:most]:
+        first, act = orders[0], orders[0]["act"]
+        yield (
+            Text("plan", style="bold green"),
+            Text.assemble(
+                (f"{act} ", _ACT_STYLE.get(act, "red")),
+                printable(first["target"]["text"]) if act != "notify" else "the owner",
+                f" for {_lifetime(first)}{_ordered(orders, since)}. ",
+                (printable(first["reason"]), "dim"),
+            ),
         )
-        receipt = done.get(decision["decision_id"])
+        receipt = done.get(first["decision_id"])
         if receipt is not None and act != "notify":
-            yield Text(f"      {receipt['enforcer']}: {printable(receipt['detail'])}", style="dim")
-    yield from _more(len(decisions), most, "acts are planned")
+            yield Text(), Text(f"{receipt['enforcer']}: {printable(receipt['detail'])}", style="dim")
+    rest = groups[most:] if most is not None else []
+    if rest:
+        orders_text = quantity(sum(len(orders) for orders in rest), "order")
+        yield Text(), Text(f"{quantity(len(rest), 'more act')}, {orders_text}", style="dim")
 
 
-def _refused(refusals: Sequence[Plain], most: int | None) -> Iterator[Text]:
+def _equal_orders(decisions: Iterable[Plain], done: Mapping[str, Plain]) -> list[list[Plain]]:
+    """Orders of the same act, target, lifetime and outcome together: one that expired is given anew."""
+    groups: dict[tuple[object, ...], list[Plain]] = {}
+    for decision in decisions:
+        target = json.dumps(decision["target"], sort_keys=True)
+        status = done.get(decision["decision_id"], {}).get("status")
+        groups.setdefault((decision["act"], target, _lifetime(decision), status), []).append(decision)
+    return list(groups.values())
+
+
+def _ordered(orders: Sequence[Plain], since: str) -> str:
+    """When an act was ordered; how often and until when, if more than once."""
+    first_at, last_at = (_moment(order["decided_at"], since) for order in (orders[0], orders[-1]))
+    return f" from {first_at}" if len(orders) == 1 else f", ordered {len(orders)} times from {first_at} to {last_at}"
+
+
+def _refused(refusals: Sequence[Plain], most: int | None) -> Iterator[tuple[Text, Text]]:
     """What policy did not order, with its reasons; equal ones once."""
     from rich.text import Text
 
     grouped = _grouped_refusals(refusals)
     for wish, reasons, count in grouped[:most]:
         times = f" ({count} times)" if count > 1 else ""
-        yield Text.assemble(("not   ", "bold magenta"), f"{wish}{times}: ", (printable(reasons), "dim"))
-    yield from _more(len(grouped), most, "wishes were refused")
-
-
-def _more(count: int, most: int | None, what: str) -> Iterator[Text]:
-    from rich.text import Text
-
-    if most is not None and count > most:
-        yield Text(f"      {count - most} more {what}", style="dim")
+        yield Text("not", style="bold magenta"), Text.assemble(f"{wish}{times}: ", (printable(reasons), "dim"))
+    if most is not None and len(grouped) > most:
+        yield Text(), Text(quantity(len(grouped) - most, "more refusal"), style="dim")
 
 
 def _grouped_refusals(refusals: Iterable[Plain]) -> list[tuple[str, str, int]]:
@@ -215,6 +264,11 @@ def _sentence(summary: str) -> str:
 def _clock(instant: str) -> str:
     """``2026-01-02 03:04:05`` of an ISO 8601 instant."""
     return instant[:19].replace("T", " ")
+
+
+def _moment(instant: str, since: str) -> str:
+    """The time of day, with the date where it is not the day of ``since``."""
+    return _clock(instant) if instant[:10] != since[:10] else _clock(instant)[-8:]
 
 
 def _lifetime(decision: Plain) -> str:

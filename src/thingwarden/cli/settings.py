@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from thingwarden.cli.invocation import Invocation, common_options, table
+from thingwarden.cli.invocation import Invocation, common_options, quantity, table
 from thingwarden.domain.errors import ConfigError
 
 
@@ -42,9 +42,8 @@ def check(invocation: Invocation, file: Path | None) -> None:
         if not invocation.wants_json:
             rows = [(problem.key, problem.value, problem.why, problem.allowed) for problem in problems]
             invocation.show(table("", ("key", "value", "problem", "allowed"), rows))
-        count = len(problems)
         raise ConfigError(
-            f"configuration {chosen}", f"{count} setting{'s' * (count > 1)} refused", "nothing was started or changed"
+            f"configuration {chosen}", f"{quantity(len(problems), 'setting')} refused", "nothing was started or changed"
         )
     invocation.show(f"{chosen} is valid." if chosen else "No configuration file found; the defaults hold.")
 

@@ -8,7 +8,7 @@ from io import StringIO
 import pytest
 from rich.console import Console
 
-from thingwarden.cli.invocation import Invocation, needs_extra, printable, table
+from thingwarden.cli.invocation import Invocation, needs_extra, printable, quantity, table
 from thingwarden.domain.errors import RequestError
 
 
@@ -29,6 +29,11 @@ def test_tables_take_cells_as_text_and_spell_out_control_characters() -> None:
 
 def test_printable_keeps_letters_of_every_script() -> None:
     assert printable("Kühlschrank 冷蔵庫\t") == "Kühlschrank 冷蔵庫\\t"
+
+
+@pytest.mark.parametrize(("count", "said"), [(0, "0 flows"), (1, "1 flow"), (2345, "2,345 flows")])
+def test_one_is_not_many(count: int, said: str) -> None:
+    assert quantity(count, "flow") == said
 
 
 def test_a_missing_extra_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,14 @@ def test_incidents_fail_a_script_that_asks_for_it(quiet_log: Path, capsys: pytes
     assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--fail-on", "incident", "--json"]) == 1
     assert main(["replay", str(quiet_log), "--no-journal", "--fail-on", "incident", "--json"]) == 0
     assert _records(capsys.readouterr().out)[-1]["incident_count"] == 0
+
+
+def test_one_is_not_many(quiet_log: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["replay", str(quiet_log), "--no-journal"]) == 0
+    shown = capsys.readouterr().out
+    assert "2 devices" in shown
+    assert "1 flow of 2 devices judged" in shown
+    assert "0 incidents, 0 acts planned" in shown
 
 
 def test_no_journal_leaves_nothing_behind(quiet_log: Path, tmp_path: Path) -> None:
@@ -149,4 +158,6 @@ def test_demo_can_be_kept_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFix
     drawn = picture.read_text()
     assert drawn.startswith("<svg")
     assert "url(" not in drawn.replace("url(#", "")
+    words = re.sub("<[^>]*>", " ", drawn).replace("&#160;", " ").split()
+    assert "Dry run: nothing was changed." in " ".join(words)
     assert "against the truth" in capsys.readouterr().out

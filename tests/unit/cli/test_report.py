@@ -63,10 +63,68 @@ def test_an_incident_is_told_whole() -> None:
 
 
 def test_a_long_plan_is_cut_and_says_so() -> None:
-    decisions = [{**DECISION, "decision_id": f"{number:012x}"} for number in range(5)]
-    shown = _text(incident_panel(INCIDENT, decisions, [], [], most_lines=2))
-    assert shown.count("block_flow") == 2
-    assert "3 more acts are planned" in shown
+    acts = ("rate_limit", "block_flow", "block_peer", "quarantine", "quarantine")
+    refusals = [{**REFUSAL, "reasons": [f"reason {number}"]} for number in range(3)]
+    shown = _text(incident_panel(INCIDENT, [{**DECISION, "act": act} for act in acts], refusals, [], most_lines=2))
+    assert shown.count("plan ") == 2
+    assert "2 more acts, 3 orders" in shown
+    assert "reason 1" in shown
+    assert "reason 2" not in shown
+    assert "1 more refusal " in shown
+
+
+def _ordered_at(number: int, decided_at: str, expires_at: str, **changes: object) -> dict[str, object]:
+    instants = {"decided_at": f"{decided_at}.000Z", "expires_at": f"{expires_at}.000Z"}
+    return {**DECISION, "decision_id": f"{number:012x}", **instants, **changes}
+
+
+def test_an_act_that_is_ordered_anew_is_told_once_with_its_first_dry_run() -> None:
+    incident = {**INCIDENT, "first_seen_at": "2026-01-02T03:04:05.000Z"}
+    decisions = [
+        _ordered_at(1, "2026-01-02T20:00:00", "2026-01-02T21:00:00"),
+        _ordered_at(2, "2026-01-02T20:30:00", "2026-01-02T21:00:00"),
+        _ordered_at(3, "2026-01-02T22:00:00", "2026-01-02T23:00:00"),
+        _ordered_at(4, "2026-01-03T01:00:00", "2026-01-03T02:00:00"),
+    ]
+    names = [item["decision_id"] for item in decisions]
+    receipts = [{**RECEIPT, "decision_id": name, "detail": f"rule {name}"} for name in names]
+    shown = _text(incident_panel(incident, decisions, [], receipts))
+    assert "for 1 h, ordered 3 times from 20:00:00 to 2026-01-03 01:00:00." in shown
+    assert "for 30 min from 20:30:00." in shown
+    assert [f"rule {number:012x}" in shown for number in (1, 2, 3, 4)] == [True, True, False, False]
+
+
+def test_an_order_that_failed_is_not_hidden_behind_one_that_did_not() -> None:
+    decisions = [{**DECISION, "decision_id": f"{number:012x}"} for number in range(2)]
+    receipts = [
+        {**RECEIPT, "decision_id": item["decision_id"], "status": status, "detail": status}
+        for item, status in zip(decisions, ("applied", "failed"), strict=True)
+    ]
+    shown = _text(incident_panel(INCIDENT, decisions, [], receipts))
+    assert "dry-run: applied" in shown
+    assert "dry-run: failed" in shown
+
+
+@pytest.mark.parametrize(
+    ("class_counts", "flow_count", "said"),
+    [
+        ({"c2": 57}, 57, "ATT&CK T1071, sender"),
+        ({"c2": 2, "scan": 1}, 3, "ATT&CK T1071 (2 more on few flows), sender"),
+        ({"c2": 20, "scan": 4, "download": 3}, 27, "ATT&CK T1071, T1046, T1595.001 (1 more on few flows), sender"),
+        ({"c2": 9000, "scan": 89, "download": 90}, 9000, "ATT&CK T1071, T1105 (2 more on few flows), sender"),
+    ],
+)
+def test_techniques_on_few_flows_are_only_counted(class_counts: dict[str, int], flow_count: int, said: str) -> None:
+    counts = tuple((AttackClass(name), count) for name, count in class_counts.items())
+    incident = plain_from_value(build_incident(class_counts=counts, flow_count=flow_count))
+    assert said in " ".join(_text(incident_panel(incident, [], [], [])).replace("│", "").split())
+
+
+def test_an_incident_that_lasts_past_midnight_says_which_day() -> None:
+    began, later = "2026-01-01T23:00:00.000Z", "2026-01-02T03:04:06.000Z"
+    shown = _text(incident_panel({**INCIDENT, "first_seen_at": began, "last_seen_at": later}, [], [], []))
+    assert "2026-01-01 23:00:00 to 2026-01-02 03:04:06 UTC" in shown
+    assert "2026-01-02 03:04:05  to 203.0.113.5" in shown
 
 
 def test_text_from_outside_is_shown_and_not_obeyed() -> None:
@@ -76,7 +134,9 @@ def test_text_from_outside_is_shown_and_not_obeyed() -> None:
 
 
 def test_incidents_and_devices_have_a_line_each() -> None:
-    assert "0123456789ab" in _text(incidents_table([INCIDENT]))
+    listed = _text(incidents_table([INCIDENT]))
+    assert "0123456789ab" in listed
+    assert listed.split("\n")[0].strip() == "1 incident"
     device = {
         "name": "192.168.1.5",
         "device": plain_from_value(build_device(address="192.168.1.5")),
@@ -86,6 +146,7 @@ def test_incidents_and_devices_have_a_line_each() -> None:
         "incident_ids": ["0123456789ab"],
     }
     shown = _text(devices_table([device]))
+    assert shown.split("\n")[0].strip() == "1 device"
     assert "DNS server" in shown
     assert "1,234" in shown
 
