@@ -112,7 +112,8 @@ class Invocation:
     def picture(self, title: str) -> str:
         """What was drawn since ``record_output``, as SVG that fetches no font from elsewhere."""
         drawn = self.console.export_svg(title=title, unique_id=title.replace(" ", "-"))
-        return re.sub(r"@font-face \{.*?\}\s*", "", drawn, flags=re.DOTALL)
+        aligned = drawn.replace("<svg ", '<svg xml:space="preserve" ', 1)  # some viewers drop leading blanks
+        return re.sub(r"@font-face \{.*?\}\s*", "", aligned, flags=re.DOTALL)
 
     def close(self) -> None:
         """Release what the command opened, last opened first."""

@@ -156,7 +156,7 @@ def test_demo_can_be_kept_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFix
     picture = tmp_path / "demo.svg"
     assert main(["demo", "--svg", str(picture)]) == 0
     drawn = picture.read_text()
-    assert drawn.startswith("<svg")
+    assert drawn.startswith('<svg xml:space="preserve"')
     assert "url(" not in drawn.replace("url(#", "")
     words = re.sub("<[^>]*>", " ", drawn).replace("&#160;", " ").split()
     assert "Dry run: nothing was changed." in " ".join(words)
