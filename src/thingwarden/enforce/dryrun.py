@@ -51,8 +51,17 @@ def _rule_text(decision: Decision) -> str:
     if decision.act is Act.RATE_LIMIT:
         return f"{matches} limit rate over {target.packets_per_s}/second drop"
     if decision.act is Act.QUARANTINE:
-        return f"{matches} ip daddr != @infrastructure4 drop; {matches} ip6 daddr != @infrastructure6 drop"
+        return "; ".join(f"{matches} {rest}" for rest in _quarantine_rests(target))
     return f"{matches} drop"
+
+
+def _quarantine_rests(target: Target) -> list[str]:
+    """What a quarantined device may not reach, in each family that the device's own match can meet."""
+    rests = {4: "ip daddr != @infrastructure4 drop", 6: "ip6 daddr != @infrastructure6 drop"}
+    device = target.device
+    if device is None or device.mac is not None or device.address is None:
+        return list(rests.values())
+    return [rests[device.address.version]]
 
 
 def _device_match(target: Target) -> str:

@@ -25,8 +25,8 @@ DEVICE, BARE = build_device(), build_device(mac=None)
         ),
         (
             Act.BLOCK_FLOW,
-            Target(device=BARE, peer=PEER6, proto="icmp6"),
-            "ip saddr 192.168.1.10 ip6 daddr 2001:db8::5 meta l4proto icmpv6 drop",
+            Target(device=DEVICE, peer=PEER6, proto="icmp6"),
+            "ether saddr 02:00:00:00:00:0a ip6 daddr 2001:db8::5 meta l4proto icmpv6 drop",
         ),
         (
             Act.RATE_LIMIT,
@@ -41,6 +41,12 @@ DEVICE, BARE = build_device(), build_device(mac=None)
 )
 def test_the_rule_that_would_be(act: Act, target: Target, rule: str) -> None:
     assert rule in describe_rule(build_decision(act=act, target=target))
+
+
+def test_a_device_known_by_address_is_quarantined_in_its_own_family_only() -> None:
+    rule = describe_rule(build_decision(act=Act.QUARANTINE, target=Target(device=BARE)))
+    assert "ip saddr 192.168.1.10 ip daddr != @infrastructure4 drop" in rule
+    assert "ip6" not in rule
 
 
 def test_receipts_never_claim_force(clock: ManualClock, decision: Decision) -> None:
