@@ -19,7 +19,7 @@ from thingwarden.encode.vocabulary import Vocabulary
 COUNT_EXPONENT: Final = 0.8
 """A word seen n times is drawn as if seen n^0.8 times: repetitions count, but do not drown the rest.
 
-On pairs held out within the training folds 0.4, 0.6 and 0.8 came out alike; the highest distorts the types' shares least.
+On pairs held out within the training folds 0.4, 0.6 and 0.8 came out alike; the highest distorts the shares least.
 """
 
 Rng = np.random.Generator
