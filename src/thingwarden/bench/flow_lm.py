@@ -31,7 +31,7 @@ class FlowLmFitter:
     def __call__(self, view: FoldView, seed: int) -> FittedScorer:
         """See ``contestants.Fitter``."""
         table = view.ton.take(view.ton_train)
-        data = TrainingSet(train=view.train, calibration=view.calibration, table=table)
+        data = TrainingSet(train=view.train, calibration=view.calibration, table=table, absent=view.absent)
         trained = train_network(data, self._recipe, seed)
         artifact = Artifact(
             path=Path(f"{self._recipe.name}-{view.name}-{seed}"),

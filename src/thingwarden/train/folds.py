@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.taxonomy import CLASS_INDEX, TON_CLASSES, AttackClass
+from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.train.corpus import Corpus, Part
 
 TON_PLAN_SEED: Final = 20_260
@@ -64,6 +64,7 @@ class FoldView:
         second_routes: packets of captures whose logs are in ``test``.
         ton: TON_IoT's rows; in a blind view only those of ``ton_train``.
         ton_train, ton_test_pairs, ton_test_sources: int64, rows of ``ton``; the last are normal rows only.
+        absent: attack classes that training must not show, not even as a sketch.
     """
 
     name: str
@@ -76,6 +77,7 @@ class FoldView:
     ton_train: npt.NDArray[np.int64]
     ton_test_pairs: npt.NDArray[np.int64]
     ton_test_sources: npt.NDArray[np.int64]
+    absent: tuple[AttackClass, ...] = ()
 
     def blind(self) -> FoldView:
         """The same view without anything that is tested on: all that a contestant may see while fitting."""
@@ -190,6 +192,7 @@ def view_without_classes(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
         test=view.test + tuple(moved),
         ton_train=view.ton_train[~is_held_out_row[view.ton_train]],
         ton_test_pairs=np.flatnonzero(is_held_out_row),
+        absent=tuple(attack_class for attack_class, at in plan.classes.items() if at == fold),
     )
 
 
@@ -213,6 +216,7 @@ def view_across(plan: FoldPlan, corpus: Corpus, *, learns_ton: bool) -> FoldView
         ton_train=every if learns_ton else none,
         ton_test_pairs=none if learns_ton else every,
         ton_test_sources=none,
+        absent=tuple(CLASSES[1:]) if learns_ton else (),
     )
 
 

@@ -6,7 +6,7 @@ Must never: read a part that the fold holds out, nor let a source be told from i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import ROLES
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
@@ -112,10 +113,12 @@ class Stage:
     Args:
         parts: the training parts of a fold.
         vocabulary: fitted on the same parts.
+        absent: attack classes that no sketch may show.
     """
 
-    def __init__(self, parts: Sequence[Part], vocabulary: Vocabulary) -> None:
+    def __init__(self, parts: Sequence[Part], vocabulary: Vocabulary, absent: Collection[AttackClass] = ()) -> None:
         self._vocabulary = vocabulary
+        self._absent = frozenset(absent)
         self._benign: dict[str, list[Life]] = {}
         self._attack: dict[str, list[Life]] = {}
         self._native: dict[str, list[FlowBatch]] = {}
@@ -172,7 +175,7 @@ class Stage:
     def _draw_segment(self, rng: Rng, *, malicious: bool, sketch_share: float) -> Life:
         lives = self._attack if malicious else self._benign
         if not lives or rng.random() < sketch_share:
-            return sketch(rng, malicious=malicious)  # already as varied as its parameters are wide
+            return sketch(rng, malicious=malicious, absent=self._absent)  # already as varied as its parameters are wide
         return _prepare_segment(_draw_life(lives, rng), rng)
 
     def _draw_base(self, rng: Rng) -> Life:

@@ -7,7 +7,7 @@ Source: docs/decisions/0011-sketches.md; ranges span what RFC defaults, timers a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -77,9 +77,15 @@ class Contact:
     inbound: bool = False
 
 
-def sketch(rng: Rng, *, malicious: bool) -> Life:
-    """A segment of one behaviour, its first flow at 0 s."""
-    choices = MALICIOUS if malicious else BENIGN
+def sketch(rng: Rng, *, malicious: bool, absent: Collection[AttackClass] = ()) -> Life:
+    """A segment of one behaviour, its first flow at 0 s.
+
+    Args:
+        rng: decides which, and how.
+        malicious: an attack; a benign behaviour where every attack is absent.
+        absent: classes never drawn.
+    """
+    choices = tuple(choice for choice in (MALICIOUS if malicious else BENIGN) if choice[1] not in absent) or BENIGN
     draw, attack_class = choices[int(rng.integers(len(choices)))]
     flows = _flows(draw(rng), attack_class, rng)
     return Life(name=f"sketch/{attack_class.value}", flows=flows, owner=OWNER, mac=np.uint64(0))

@@ -26,6 +26,7 @@ from thingwarden.detect.calibrate import (
 from thingwarden.detect.verdict import judge_flows
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
@@ -54,11 +55,13 @@ class TrainingSet:
         train: timed parts, labelled.
         calibration: benign parts of devices that are not in ``train``.
         table: TON_IoT rows to learn from; may be empty.
+        absent: attack classes that no sketch may show, because they are tested on as unknown.
     """
 
     train: Sequence[Part]
     calibration: Sequence[Part]
     table: FlowBatch
+    absent: Sequence[AttackClass] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,7 @@ def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progre
         progress: told after every round.
     """
     vocabulary = Vocabulary.fit([*(part.flows for part in data.train), data.table])
-    stage = Stage(data.train, vocabulary)
+    stage = Stage(data.train, vocabulary, data.absent)
     trainer = Trainer.prepare(vocabulary, stage, collect_typed_rows(data.table, vocabulary), recipe, seed)
     model = trainer.run(progress)
     return Trained(

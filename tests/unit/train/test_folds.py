@@ -131,6 +131,7 @@ def test_a_class_left_out_is_nowhere_in_training(plan: FoldPlan, corpus: Corpus)
     assert not (view.ton.labels.attack_class[view.ton_train] == scan).any()
     assert (view.ton.labels.attack_class[view.ton_test_pairs] == scan).all()
     assert _names(view.test) >= {f"bad-{number}" for number in range(FOLDS)}
+    assert AttackClass.SCAN in view.absent and view.blind().absent == view.absent
 
 
 @pytest.mark.parametrize("learns_ton", [True, False])
@@ -139,6 +140,7 @@ def test_across_sets_learns_attacks_of_one_set_only(plan: FoldPlan, corpus: Corp
     has_attacks = any(part.capture.kind == "attack" for part in view.train)
     assert has_attacks is not learns_ton
     assert (len(view.ton_train) > 0) is learns_ton
+    assert (AttackClass.C2 in view.absent) is learns_ton
     assert not _names(view.train) & _names(view.test)
 
 

@@ -76,3 +76,14 @@ def test_log_uniform_stays_within_its_bounds() -> None:
     draws = np.array([log_uniform(rng, 0.1, 1000.0) for _ in range(2000)])
     assert draws.min() >= 0.1 and draws.max() <= 1000.0
     assert 0.4 < (draws < 10.0).mean() < 0.6
+
+
+def test_an_absent_class_is_never_sketched() -> None:
+    absent = (AttackClass.C2, AttackClass.SCAN)
+    names = {sketch(np.random.default_rng(seed), malicious=True, absent=absent).name for seed in range(60)}
+    assert names and not names & {f"sketch/{attack_class.value}" for attack_class in absent}
+
+
+def test_where_every_attack_is_absent_a_benign_behaviour_is_drawn() -> None:
+    life = sketch(np.random.default_rng(0), malicious=True, absent=tuple(AttackClass))
+    assert life.flows.labels is not None and not life.flows.labels.malicious.any()
