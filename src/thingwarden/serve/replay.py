@@ -86,7 +86,7 @@ class DeviceSummary:
         device: who.
         role: why it is protected, such as ``gateway`` or ``DNS server``; None where it is not.
         flow_count: flows that it began or answered.
-        malicious_flow_count: those judged malicious whose most suspicious word was this device's.
+        malicious_flow_count: those of them judged malicious, whoever of the two is to blame.
         incident_ids: its incidents, by time of opening.
     """
 
@@ -141,6 +141,14 @@ class ReplayResult:
         return [refusal for refusal in self.refusals if refusal.proposal.incident_id == incident_id]
 
 
+@dataclass(frozen=True, slots=True)
+class _Closings:
+    """Which flow closed in whose sentence, one entry per closing word."""
+
+    flow: npt.NDArray[np.int64]
+    device: npt.NDArray[np.int32]
+
+
 class Replay:
     """One replay; ``run`` it once.
 
@@ -191,8 +199,8 @@ class Replay:
             correlation=self._plan.correlation,
             host_roles=HostRoles(self._plan.local_networks),
         )
-        words_by_device = self._judge(pipeline, flows)
-        result = self._result(pipeline, flows, words_by_device, read_s, perf_counter() - started - read_s)
+        closings = self._judge(pipeline, flows)
+        result = self._result(pipeline, flows, closings, read_s, perf_counter() - started - read_s)
         if self._journal is not None:
             self._journal.append(self._entries(result))
         return result
@@ -205,9 +213,9 @@ class Replay:
             self._progress("read", count, None)
         return FlowBatch.concatenate(batches)
 
-    def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> npt.NDArray[np.int64]:
-        """Feed the kernel; closing words by device, int64 (devices,)."""
-        words_by_device = np.zeros(1, dtype=np.int64)
+    def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> _Closings:
+        """Feed the kernel; the devices that each flow closed for."""
+        flow, device = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int32)]
         done = 0
         for words in self._encoder.encode(flows, self._plan.chunk_words):
             if not len(words):
@@ -215,13 +223,12 @@ class Replay:
             now = _instant(float(words.known_at_s[-1]))
             self._handle(pipeline, ScoredBatch(words=words, scores=self._scorer.score(words)), now)
             self._handle(pipeline, Tick(), now)
-            closes = np.bincount(words.device[words.is_close], minlength=len(words_by_device))
-            closes[: len(words_by_device)] += words_by_device
-            words_by_device = closes
+            flow.append(words.flow[words.is_close])
+            device.append(words.device[words.is_close])
             done = min(len(flows), done + int(words.is_close.sum()))
             self._progress("judge", done, len(flows))
         self._progress("judge", len(flows), len(flows))
-        return words_by_device
+        return _Closings(flow=np.concatenate(flow), device=np.concatenate(device))
 
     def _handle(self, pipeline: Pipeline, event: Event, now: datetime) -> None:
         pending: list[Command] = pipeline.handle(event, now)
@@ -241,7 +248,7 @@ class Replay:
         self,
         pipeline: Pipeline,
         flows: FlowBatch,
-        closes_by_device: npt.NDArray[np.int64],
+        closings: _Closings,
         read_s: float,
         judge_s: float,
     ) -> ReplayResult:
@@ -249,13 +256,13 @@ class Replay:
         entries = [record.entry for record in self._records]
         is_dated = flows.is_timed and len(flows) > 0
         return ReplayResult(
-            devices=self._summaries(pipeline, verdicts, incidents, closes_by_device),
+            devices=self._summaries(pipeline, verdicts, incidents, closings),
             incidents=tuple(incidents),
             decisions=tuple(entry for entry in entries if isinstance(entry, Decision)),
             refusals=tuple(entry for entry in entries if isinstance(entry, Refusal)),
             receipts=tuple(entry for entry in entries if isinstance(entry, Receipt)),
             flow_count=len(flows),
-            word_count=2 * int(closes_by_device.sum()),
+            word_count=2 * len(closings.flow),
             malicious_flow_count=int(verdicts.is_malicious.sum()),
             first_seen_at=_instant(float(flows.started_at_s.min())) if is_dated else None,
             last_seen_at=_instant(float(flows.ended_at_s.max())) if is_dated else None,
@@ -270,21 +277,22 @@ class Replay:
         pipeline: Pipeline,
         verdicts: FlowVerdicts,
         incidents: list[Incident],
-        closes_by_device: npt.NDArray[np.int64],
+        closings: _Closings,
     ) -> tuple[DeviceSummary, ...]:
-        accused = verdicts.device[verdicts.is_malicious & (verdicts.device > UNATTRIBUTED)]
-        malicious = np.bincount(accused, minlength=len(closes_by_device))
+        count = len(self._encoder.devices)
+        closed = np.bincount(closings.device, minlength=count)
+        malicious = np.bincount(closings.device[verdicts.is_malicious[closings.flow]], minlength=count)
         protected = pipeline.protected()
         return tuple(
             DeviceSummary(
                 device=device,
                 role=protected.roles.get(device.address) if device.address else None,
-                flow_count=int(closes_by_device[device.index]),
+                flow_count=int(closed[device.index]),
                 malicious_flow_count=int(malicious[device.index]),
                 incident_ids=tuple(item.incident_id for item in incidents if item.device.index == device.index),
             )
             for device in self._encoder.devices
-            if device.index < len(closes_by_device) and closes_by_device[device.index]
+            if closed[device.index]
         )
 
     def _entries(self, result: ReplayResult) -> Iterator[JournalEntry]:
