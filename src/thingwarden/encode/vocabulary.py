@@ -8,7 +8,7 @@ Source: Zeek's conn.log for service, conn_state and history; IANA for the named 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -199,7 +199,7 @@ class Vocabulary:
         return vocabulary
 
 
-def _count_tokens(counter: Counter[bytes], column: npt.NDArray[np.bytes_], collapse: Any) -> None:
+def _count_tokens(counter: Counter[bytes], column: npt.NDArray[np.bytes_], collapse: Callable[[bytes], bytes]) -> None:
     tokens, counts = np.unique(column, return_counts=True)
     for token, count in zip(tokens.tolist(), counts.tolist(), strict=True):
         collapsed = collapse(token)

@@ -6,6 +6,7 @@ Must never: use more of an opening word than the flow's first packet shows.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -157,9 +158,10 @@ def _measured(buckets: Buckets, values: npt.NDArray[np.generic], answered: npt.N
     return np.where((known > 0) | ((known == 0) & answered), buckets, 0).astype(np.uint8)
 
 
-def learned_buckets(column: npt.NDArray[np.bytes_], tokens: tuple[bytes, ...], collapse: object) -> Buckets:
+def learned_buckets(
+    column: npt.NDArray[np.bytes_], tokens: tuple[bytes, ...], collapse: Callable[[bytes], bytes]
+) -> Buckets:
     """Bucket of each learned token: 0 where the flow has none, 1 where training never saw it, uint8 (n,)."""
-    assert callable(collapse)
     unique, inverse = np.unique(column, return_inverse=True)
     position = {token: bucket for bucket, token in enumerate(tokens, start=RARE + 1)}
     buckets = [position.get(token, RARE) if token else 0 for token in map(collapse, unique.tolist())]
