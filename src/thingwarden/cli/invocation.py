@@ -214,7 +214,7 @@ def table(
 
     Args:
         title: line above the table; empty for none.
-        columns: headers, left to right.
+        columns: headers, left to right; the first is what a row goes by, and is never cut.
         rows: cells in the order of ``columns``.
         numeric: headers whose cells are set to the right.
         is_dense: one blank between columns instead of two.
@@ -232,7 +232,9 @@ def table(
         pad_edge=False,
     )
     for column in columns:
-        made.add_column(column, justify="right" if column in numeric else "left", overflow="fold")
+        made.add_column(
+            column, no_wrap=column == columns[0], justify="right" if column in numeric else "left", overflow="fold"
+        )
     for row in rows:
         made.add_row(*(cell if isinstance(cell, Text) else Text(printable(str(cell))) for cell in row))
     return made
