@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from markdown_it import MarkdownIt
+
 from thingwarden.bench.plots import draw_plots
 
 MODEL: Final = "flow-lm"
@@ -330,7 +332,7 @@ def _markdown_row(cells: Sequence[str]) -> str:
 def _html(summary: dict[str, Any], goals: Sequence[str], notes: str, tables: Sequence[Table]) -> str:
     body = ["<h1>Accuracy</h1>", "<ul>", *(f"<li>{html.escape(line)}</li>" for line in _first_words(summary)), "</ul>"]
     if notes:
-        body.append(f"<pre>{html.escape(notes.strip())}</pre>")
+        body.append(MarkdownIt("commonmark", {"html": False}).render(notes))
     body += [f"<p>{html.escape(line)}</p>" for line in _preamble(summary)]
     body += [f"<figure>{svg}</figure>" for svg in draw_plots(summary)]
     for table in tables:
@@ -352,7 +354,7 @@ _PAGE: Final = """<!doctype html>
 body{font:15px/1.5 system-ui,sans-serif;max-width:75rem;margin:2rem auto;padding:0 1rem;color:#1d2430}
 table{border-collapse:collapse;font-size:13px;font-variant-numeric:tabular-nums;display:block;overflow-x:auto}
 td,th{border-bottom:1px solid #d5dae2;padding:.25rem .6rem;text-align:left;white-space:nowrap}
-th{background:#f2f4f7}figure{margin:1rem 0}svg{max-width:100%;height:auto}pre{white-space:pre-wrap}
+th{background:#f2f4f7}figure{margin:1rem 0}svg{max-width:100%;height:auto}
 </style></head><body>
 BODY
 </body></html>
