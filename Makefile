@@ -57,6 +57,7 @@ model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put i
 bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, speed
 	$(BIN)/thingwarden bench accuracy --data $(DATA)
 	$(BIN)/thingwarden bench zeek --data $(DATA)
+	$(BIN)/thingwarden bench metering
 	$(BIN)/thingwarden bench speed $(DATA)/iot23/CTU-IoT-Malware-Capture-34-1/conn.log.labeled.gz
 
 lab: $(FULL) ## remake the packaged sample in network namespaces (root)

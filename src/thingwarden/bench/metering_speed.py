@@ -154,7 +154,7 @@ def render(speeds: list[MeteringSpeed]) -> str:
     lines = [
         "# Speed of metering",
         "",
-        "Made by `measure_metering_speed` in `bench/metering_speed.py`: from a pcap file to finished flows,",
+        "Made by `thingwarden bench metering`: from a pcap file to finished flows,",
         "one core, CPU time, the fastest of three runs, each in a process of its own; memory is that",
         "process's peak resident size. The traffic is made by the measurement itself: *mixed* is DNS, NTP,",
         "short connections and unanswered probes; *transfer* is connections of 1,000 segments; *SYN flood* is",

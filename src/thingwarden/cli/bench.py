@@ -6,6 +6,7 @@ Must never: measure anything itself.
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -105,6 +106,32 @@ def zeek(invocation: Invocation, data: Path, out: Path) -> None:
         f"{counted['matched_flows']:,} of Zeek's {quantity(counted['zeek_flows'], 'flow')} matched "
         f"in {quantity(len(traces), 'trace')}: {out}"
     )
+
+
+@bench_group.command("metering")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("docs/results/metering-speed.md"),
+    show_default=True,
+    help="The report.",
+)
+@click.option("--packets", type=click.IntRange(min=1000), default=1_000_000, show_default=True, help="Of each kind.")
+@common_options
+@click.pass_obj
+def metering(invocation: Invocation, out: Path, packets: int) -> None:
+    """Measure packets/s from a capture to flows on one core, on three kinds of made traffic."""
+    from thingwarden.bench.metering_speed import measure_metering_speed, render
+
+    speeds = measure_metering_speed(packets)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(render(speeds), encoding="utf-8")
+    for speed in speeds:
+        if invocation.wants_json:
+            invocation.emit("metering_speed", asdict(speed))
+        invocation.show(
+            f"{speed.traffic}: {speed.packets_per_s:,.0f} packets/s, {speed.peak_memory_mib} MiB at the peak"
+        )
 
 
 @bench_group.command("speed")

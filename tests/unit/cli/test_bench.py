@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,3 +36,12 @@ def test_an_unknown_contestant_is_refused_before_anything_is_read(
 def test_speed_needs_a_log_that_exists(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "speed", str(tmp_path / "none.log"), "--out", str(tmp_path)]) == 2
     assert "none.log" in capsys.readouterr().err
+
+
+def test_metering_is_measured_on_traffic_of_three_kinds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    report = tmp_path / "speed.md"
+    assert main(["bench", "metering", "--packets", "1000", "--out", str(report), "--json"]) == 0
+    speeds = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [speed["traffic"] for speed in speeds] == ["mixed", "transfer", "SYN flood"]
+    assert all(speed["packet_count"] >= 1000 and speed["packets_per_s"] > 0 for speed in speeds)
+    assert "SYN flood" in report.read_text()
