@@ -10,8 +10,7 @@ from __future__ import annotations
 import csv
 import itertools
 from collections.abc import Iterator, Mapping
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 
@@ -19,11 +18,9 @@ from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import DETAIL_LENGTH, FlowBatch, Labels
 from thingwarden.domain.taxonomy import CLASS_INDEX, TON_CLASSES, class_from_ton
 from thingwarden.ingest.cells import Cells
-from thingwarden.ingest.compression import display_name, open_stream
 from thingwarden.ingest.conn import read_conn_cells
-from thingwarden.ingest.lines import BLOCK_BYTES, LineReader
-from thingwarden.ingest.recognise import BYTE_ORDER_MARK, TON_COLUMNS, Format
-from thingwarden.ingest.tally import RowTally
+from thingwarden.ingest.log import LogSource
+from thingwarden.ingest.recognise import TON_COLUMNS, Format
 
 _ZEEK_NAME: Final = {
     "ts": "ts",
@@ -47,26 +44,10 @@ _UNSET: Final = (b"-",)
 _BATCH_ROWS: Final = 16_384
 
 
-class TonIotSource:
-    """A TON_IoT network table.
-
-    Args:
-        path: the table, compressed or not; ``-`` is standard input.
-        stream: read this instead of opening ``path``; ``batches`` may then be called only once.
-    """
+class TonIotSource(LogSource):
+    """A TON_IoT network table."""
 
     format: Final = Format.TON_IOT
-
-    def __init__(self, path: Path, stream: BinaryIO | None = None) -> None:
-        self._path = path
-        self._name = display_name(path)
-        self._stream = stream
-        self._tally = RowTally(self._name)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Rows read so far, flows made of them, and rows skipped by reason."""
-        return self._tally.counts
 
     def batches(self) -> Iterator[FlowBatch]:
         """Yield the flows in the table's order, at most 16,384 at a time.
@@ -75,20 +56,16 @@ class TonIotSource:
             InputError: the header lacks a needed column, or no row could be read.
             RequestError: the path cannot be opened.
         """
-        self._tally = RowTally(self._name)
-        with self._stream or open_stream(self._path) as stream:
-            lines = self._lines(stream)
-            header = self._header(next(lines, (1, b""))[1])
-            while batch := list(itertools.islice(lines, _BATCH_ROWS)):
-                yield from self._read_rows(header, batch)
+        lines = self._lines()
+        header = self._header(next(lines, (1, b""))[1])
+        while batch := list(itertools.islice(lines, _BATCH_ROWS)):
+            yield from self._read_rows(header, batch)
         self._tally.check_something_was_read()
 
-    def _lines(self, stream: BinaryIO) -> Iterator[tuple[int, bytes]]:
+    def _lines(self) -> Iterator[tuple[int, bytes]]:
         """Numbered lines that hold anything. A quoted cell may not span lines: TON_IoT has none that does."""
-        for block in LineReader(stream, BLOCK_BYTES).blocks():
-            self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
-            content = block.content.removeprefix(BYTE_ORDER_MARK) if block.first_line == 1 else block.content
-            for line, text in enumerate(content.split(b"\n"), start=block.first_line):
+        for block in self._blocks():
+            for line, text in enumerate(block.content.split(b"\n"), start=block.first_line):
                 if text.strip():
                     yield line, text
 

@@ -8,10 +8,9 @@ Sources: Zeek's ASCII log writer; IoT-23, which ships its label columns behind t
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +18,6 @@ import numpy.typing as npt
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.cells import PADDING_BYTES, Cells
-from thingwarden.ingest.compression import display_name, open_stream
 from thingwarden.ingest.conn import (
     LABEL_COLUMN,
     REQUIRED_COLUMNS,
@@ -28,9 +26,8 @@ from thingwarden.ingest.conn import (
     labels_from_cells,
     read_conn_cells,
 )
-from thingwarden.ingest.lines import BLOCK_BYTES, LineReader
-from thingwarden.ingest.recognise import BYTE_ORDER_MARK, Format
-from thingwarden.ingest.tally import RowTally
+from thingwarden.ingest.log import LogSource
+from thingwarden.ingest.recognise import Format
 
 LABEL_GAP: Final = b"   "
 """IoT-23's label columns stand behind three spaces inside the last tab-separated cell."""
@@ -92,27 +89,10 @@ def _separator_from_text(text: bytes) -> bytes:
     return bytes.fromhex(escaped[1].decode()) if escaped else text[:1] or b"\t"
 
 
-class ZeekSource:
-    """A conn.log in Zeek's tab-separated form.
-
-    Args:
-        path: the log, compressed or not; ``-`` is standard input.
-        stream: read this instead of opening ``path``; ``batches`` may then be called only once.
-    """
+class ZeekSource(LogSource):
+    """A conn.log in Zeek's tab-separated form."""
 
     format: Final = Format.ZEEK_TSV
-
-    def __init__(self, path: Path, stream: BinaryIO | None = None, *, block_bytes: int = BLOCK_BYTES) -> None:
-        self._path = path
-        self._name = display_name(path)
-        self._stream = stream
-        self._block_bytes = block_bytes
-        self._tally = RowTally(self._name)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Rows read so far, flows made of them, and rows skipped by reason."""
-        return self._tally.counts
 
     def batches(self) -> Iterator[FlowBatch]:
         """Yield the flows in the log's order, some 7,000 at a time.
@@ -121,22 +101,17 @@ class ZeekSource:
             InputError: a header lacks what a connection log needs, or no row of the log could be read.
             RequestError: the path cannot be opened.
         """
-        self._tally = RowTally(self._name)
         header = ZeekHeader()
         change_count = 0
-        with self._stream or open_stream(self._path) as stream:
-            for block in LineReader(stream, self._block_bytes).blocks():
-                self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
-                content, line = block.content, block.first_line
-                if line == 1:
-                    content = content.removeprefix(BYTE_ORDER_MARK)
-                for segment_header, segment in _segments(content, header):
-                    change_count += segment_header != header
-                    if change_count > _MAX_HEADER_CHANGES:
-                        raise self._restless_header(line)
-                    header = segment_header
-                    yield from self._read_segment(header, segment, line)
-                    line += segment.count(b"\n")
+        for block in self._blocks():
+            line = block.first_line
+            for segment_header, segment in _segments(block.content, header):
+                change_count += segment_header != header
+                if change_count > _MAX_HEADER_CHANGES:
+                    raise self._restless_header(line)
+                header = segment_header
+                yield from self._read_segment(header, segment, line)
+                line += segment.count(b"\n")
         self._tally.check_something_was_read()
 
     def _read_segment(self, header: ZeekHeader, content: bytes, first_line: int) -> Iterator[FlowBatch]:

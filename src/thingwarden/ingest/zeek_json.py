@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, Final
 
 import numpy as np
 
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.cells import Cells
-from thingwarden.ingest.compression import display_name, open_stream
 from thingwarden.ingest.conn import REQUIRED_COLUMNS, USED_COLUMNS, column_name, labels_from_cells, read_conn_cells
-from thingwarden.ingest.lines import BLOCK_BYTES, LineBlock, LineReader
-from thingwarden.ingest.recognise import BYTE_ORDER_MARK, Format
-from thingwarden.ingest.tally import RowTally
+from thingwarden.ingest.lines import LineBlock
+from thingwarden.ingest.log import LogSource
+from thingwarden.ingest.recognise import Format
 
 _BATCH_ROWS: Final = 4_096
 """Objects held at a time, so that a block of the shortest lines costs no more than one of real ones."""
@@ -36,27 +34,10 @@ _DECODER: Final = json.JSONDecoder(parse_int=str, parse_float=str, parse_constan
 _TEXT_BY_BOOL: Final = {True: b"T", False: b"F"}
 
 
-class ZeekJsonSource:
-    """A conn.log in JSON lines.
-
-    Args:
-        path: the log, compressed or not; ``-`` is standard input.
-        stream: read this instead of opening ``path``; ``batches`` may then be called only once.
-    """
+class ZeekJsonSource(LogSource):
+    """A conn.log in JSON lines."""
 
     format: Final = Format.ZEEK_JSON
-
-    def __init__(self, path: Path, stream: BinaryIO | None = None, *, block_bytes: int = BLOCK_BYTES) -> None:
-        self._path = path
-        self._name = display_name(path)
-        self._stream = stream
-        self._block_bytes = block_bytes
-        self._tally = RowTally(self._name)
-
-    @property
-    def counts(self) -> Mapping[str, int]:
-        """Rows read so far, flows made of them, and rows skipped by reason."""
-        return self._tally.counts
 
     def batches(self) -> Iterator[FlowBatch]:
         """Yield the flows in the log's order, some thousands at a time.
@@ -65,16 +46,12 @@ class ZeekJsonSource:
             InputError: no row of the log could be read.
             RequestError: the path cannot be opened.
         """
-        self._tally = RowTally(self._name)
-        with self._stream or open_stream(self._path) as stream:
-            for block in LineReader(stream, self._block_bytes).blocks():
-                self._tally.skip("line_too_long", np.full(block.too_long_count, block.first_line))
-                yield from self._read_block(block)
+        for block in self._blocks():
+            yield from self._read_block(block)
         self._tally.check_something_was_read()
 
     def _read_block(self, block: LineBlock) -> Iterator[FlowBatch]:
-        content = block.content.removeprefix(BYTE_ORDER_MARK) if block.first_line == 1 else block.content
-        texts = enumerate(content.split(b"\n"), start=block.first_line)
+        texts = enumerate(block.content.split(b"\n"), start=block.first_line)
         numbered = ((line, record_from_line(text)) for line, text in texts if text.strip())
         while batch := list(itertools.islice(numbered, _BATCH_ROWS)):
             yield from self._read_records(batch)
