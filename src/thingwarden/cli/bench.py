@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from thingwarden.cli.inputs import data_option
+from thingwarden.cli.inputs import data_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
 
@@ -30,13 +30,7 @@ def bench_group() -> None:
     show_default=True,
     help="Folder for measured cells and the JSON, Markdown and HTML reports.",
 )
-@click.option(
-    "--plan",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("recipes/folds.toml"),
-    show_default=True,
-    help="The fold plan.",
-)
+@plan_option
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, default=(0,), help="May be repeated.")
 @click.option("--contestant", "contestants", multiple=True, help="Only this one; may be repeated.")
 @click.option("--fold", "folds", multiple=True, help="Only this fold or view; may be repeated.")

@@ -48,6 +48,17 @@ def data_option(command: AnyCommand) -> AnyCommand:
     )(command)
 
 
+def plan_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--plan``, the fold plan; the command gets ``plan``."""
+    return click.option(
+        "--plan",
+        type=click.Path(path_type=Path, dir_okay=False),
+        default=Path("recipes/folds.toml"),
+        show_default=True,
+        help="The fold plan.",
+    )(command)
+
+
 def format_from_name(name: str | None) -> Format | None:
     """The format of that name; None for None."""
     from thingwarden.ingest.recognise import Format

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from thingwarden.cli.inputs import data_option
+from thingwarden.cli.inputs import data_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra
 
 
@@ -24,13 +24,7 @@ from thingwarden.cli.invocation import Invocation, common_options, needs_extra
     show_default=True,
     help="Model folder to write; its files are replaced.",
 )
-@click.option(
-    "--plan",
-    type=click.Path(path_type=Path, dir_okay=False),
-    default=Path("recipes/folds.toml"),
-    show_default=True,
-    help="The fold plan.",
-)
+@plan_option
 @click.option(
     "--calibration-fold",
     type=click.IntRange(min=0),
