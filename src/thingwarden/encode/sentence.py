@@ -155,7 +155,9 @@ class SentenceEncoder:
         first = np.full(len(unique), len(key), dtype=np.int64)
         proven = np.flatnonzero(evidence)
         np.minimum.at(first, inverse[proven], proven)
-        newcomers = np.flatnonzero((slots < 0) & (first < len(key)))
+        is_known = slots >= 0
+        first[is_known] = 0
+        newcomers = np.flatnonzero(~is_known & (first < len(key)))
         room = NEW_DEVICES_PER_HOUSEKEEPING - self._admitted_count
         newcomers = newcomers[np.argsort(first[newcomers])][:room]
         starts = np.zeros(len(key), dtype=bool)
@@ -164,9 +166,8 @@ class SentenceEncoder:
             slots[newcomers] = self._table.slots(unique[newcomers])
             starts[first[newcomers]] = True
             self._describe(flows, slots[newcomers], row[first[newcomers]], side[first[newcomers]])
-        known = slots >= 0
-        first[known & ~np.isin(np.arange(len(unique)), newcomers)] = 0
-        device = np.where(known[inverse] & (np.arange(len(key)) >= first[inverse]), slots[inverse], UNATTRIBUTED)
+        has_slot = slots >= 0
+        device = np.where(has_slot[inverse] & (np.arange(len(key)) >= first[inverse]), slots[inverse], UNATTRIBUTED)
         attributed = device != UNATTRIBUTED
         np.maximum.at(self._table["last_at_s"], device[attributed], at_s[attributed])
         return device, starts
