@@ -9,13 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from thingwarden.bench.contestants import FittedScorer
-from thingwarden.domain.calibration import Calibration
-from thingwarden.model.artifact import Artifact
 from thingwarden.model.scorer import FlowScorer
-from thingwarden.train.export import export_network
 from thingwarden.train.folds import FoldView
 from thingwarden.train.recipe import Recipe
-from thingwarden.train.training import TrainingSet, calibrate, train_network
+from thingwarden.train.training import TrainingSet, assemble_artifact, calibrate, train_network
 
 
 class FlowLmFitter:
@@ -33,13 +30,6 @@ class FlowLmFitter:
         table = view.ton.take(view.ton_train)
         data = TrainingSet(train=view.train, calibration=view.calibration, table=table, absent=view.absent)
         trained = train_network(data, self._recipe, seed)
-        artifact = Artifact(
-            path=Path(f"{self._recipe.name}-{view.name}-{seed}"),
-            network=export_network(trained.model, trained.scale_sample),
-            vocabulary=trained.vocabulary.to_json(),
-            calibration=Calibration(),
-            card="",
-            manifest={"name": self._recipe.name},
-        )
+        artifact = assemble_artifact(trained, self._recipe, Path(f"{self._recipe.name}-{view.name}-{seed}"))
         calibration = calibrate(view.calibration, artifact)
         return FittedScorer(vocabulary=trained.vocabulary, scorer=FlowScorer(artifact), calibration=calibration)

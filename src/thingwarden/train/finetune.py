@@ -111,7 +111,7 @@ class Trainer:
         return np.concatenate(parts, axis=1)
 
     def draw_sentences(self, is_pretraining: bool) -> list[Sentence]:
-        """A round's scenes: native stretches, grafts, and lone words of sources that have history."""
+        """A round's scenes: native stretches and grafts."""
         recipe, count = self.recipe, self.recipe.sentences_per_round
         grafts = int(count * recipe.graft_share)
         share = 0.0 if is_pretraining else recipe.malicious_graft_share

@@ -1,6 +1,6 @@
 """What the model reads in training: native stretches, grafts and lone words of every source, encoded and labelled.
 
-In: the training parts of a fold and a random generator. Out: ``Sentence`` objects and ``LoneWords``.
+In: the training parts of a fold and a random generator. Out: ``Sentence`` objects.
 Must never: read a part that the fold holds out, nor let a source be told from its label by how it was prepared.
 """
 
@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.flow import FlowBatch, Labels
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import ROLES
 from thingwarden.encode.sentence import SentenceEncoder
@@ -37,6 +37,7 @@ PATTERN_FIELDS: Final = [
 ]  # fmt: skip
 
 Rng = np.random.Generator
+_Recording = TypeVar("_Recording")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,14 +69,21 @@ def sentences_from_flows(flows: FlowBatch, vocabulary: Vocabulary) -> list[Sente
     device = np.concatenate([chunk.device for chunk in chunks])
     flow = np.concatenate([chunk.flow for chunk in chunks])
     is_orig = np.concatenate([chunk.is_orig for chunk in chunks])
-    attack_class = np.where(flows.labels.malicious >= 0, flows.labels.attack_class, -1)[flow].astype(np.int8)
-    role = np.where(attack_class > 0, np.where(is_orig, ROLES.index("offender"), ROLES.index("target")), 0)
-    whole = Sentence(
-        fields=fields, attack_class=attack_class, role=role.astype(np.int8), pattern=_patterns(fields, attack_class)
-    )
+    whole = _label_words(fields, flow, is_orig, flows.labels)
     order = np.argsort(device, kind="stable")
     cuts = np.flatnonzero(np.diff(device[order])) + 1
     return [_pick(whole, rows) for rows in np.split(order, cuts)]
+
+
+def _label_words(
+    fields: npt.NDArray[np.uint8], flow: npt.NDArray[np.int64], is_orig: npt.NDArray[np.bool_], labels: Labels
+) -> Sentence:
+    """The words with what their flows' labels say of them, as one sentence."""
+    attack_class = np.where(labels.malicious >= 0, labels.attack_class, -1)[flow].astype(np.int8)
+    role = np.where(attack_class > 0, np.where(is_orig, ROLES.index("offender"), ROLES.index("target")), 0)
+    return Sentence(
+        fields=fields, attack_class=attack_class, role=role.astype(np.int8), pattern=_patterns(fields, attack_class)
+    )
 
 
 def _patterns(fields: npt.NDArray[np.uint8], attack_class: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
@@ -135,10 +143,8 @@ class Stage:
     def native(self, rng: Rng, count: int) -> list[Sentence]:
         """``count`` windows of the captures as they were recorded, each capture equally often."""
         sentences: list[Sentence] = []
-        names = list(self._native)
         while len(sentences) < count:
-            batches = self._native[names[int(rng.integers(len(names)))]]
-            flows = batches[int(rng.integers(len(batches)))]
+            flows = _draw(self._native, rng)
             first = int(rng.integers(0, max(1, len(flows) - LONGEST_BASE)))
             stretch = flows.take(np.arange(first, min(len(flows), first + LONGEST_BASE)))
             drawn = [s for s in sentences_from_flows(stretch, self._vocabulary) if len(s) > 1]
@@ -164,10 +170,8 @@ class Stage:
     def lone(self, rng: Rng, count: int) -> list[Sentence]:
         """``count`` opening-closing pairs without history or time, as from a source that has neither."""
         sentences: list[Sentence] = []
-        names = list(self._native)
         while len(sentences) < count:
-            batches = self._native[names[int(rng.integers(len(names)))]]
-            flows = batches[int(rng.integers(len(batches)))]
+            flows = _draw(self._native, rng)
             rows = rng.integers(0, len(flows), min(len(flows), 32))
             sentences.extend(lone_words(flows.take(rows), self._vocabulary))
         return sentences[:count]
@@ -176,33 +180,27 @@ class Stage:
         lives = self._attack if malicious else self._benign
         if not lives or rng.random() < sketch_share:
             return sketch(rng, malicious=malicious, absent=self._absent)  # already as varied as its parameters are wide
-        return _prepare_segment(_draw_life(lives, rng), rng)
+        return _prepare_segment(_draw(lives, rng), rng)
 
     def _draw_base(self, rng: Rng) -> Life:
-        base = cut_segment(_draw_life(self._benign, rng), rng, longest=LONGEST_BASE)
+        base = cut_segment(_draw(self._benign, rng), rng, longest=LONGEST_BASE)
         return add_outage(base, rng) if rng.random() < 0.15 else base
 
 
 def lone_words(flows: FlowBatch, vocabulary: Vocabulary) -> list[Sentence]:
     """Each flow as a sentence of two words without rhythm."""
-    untimed = replace(flows, is_timed=False)
-    whole = [
-        (chunk.fields, chunk.flow, chunk.is_orig)
-        for chunk in SentenceEncoder(vocabulary).encode(untimed, 2 * len(flows))
-    ]
     assert flows.labels is not None
     sentences: list[Sentence] = []
-    for fields, flow, is_orig in whole:
-        attack_class = np.where(flows.labels.malicious >= 0, flows.labels.attack_class, -1)[flow].astype(np.int8)
-        role = np.where(attack_class > 0, np.where(is_orig, 1, 2), 0).astype(np.int8)
-        words = Sentence(fields=fields, attack_class=attack_class, role=role, pattern=_patterns(fields, attack_class))
-        sentences.extend(_pick(words, np.arange(first, first + 2)) for first in range(0, len(fields), 2))
+    for chunk in SentenceEncoder(vocabulary).encode(replace(flows, is_timed=False)):
+        words = _label_words(chunk.fields, chunk.flow, chunk.is_orig, flows.labels)
+        sentences.extend(_pick(words, np.arange(first, first + 2)) for first in range(0, len(words), 2))
     return sentences
 
 
-def _draw_life(lives: dict[str, list[Life]], rng: Rng) -> Life:
-    names = list(lives)
-    choices = lives[names[int(rng.integers(len(names)))]]
+def _draw(recordings: dict[str, list[_Recording]], rng: Rng) -> _Recording:
+    """Each capture equally often, and within it each of its recordings."""
+    names = list(recordings)
+    choices = recordings[names[int(rng.integers(len(names)))]]
     return choices[int(rng.integers(len(choices)))]
 
 

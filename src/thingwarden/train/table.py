@@ -33,14 +33,12 @@ class TypedRows:
         fields: uint8 (m, 2, F).
         ton_class: int8 (m,).
         attack_class: int8 (m,).
-        is_orig: bool (m,).
         share: float64 (m,), with which each is drawn; sums to one.
     """
 
     fields: npt.NDArray[np.uint8]
     ton_class: npt.NDArray[np.int8]
     attack_class: npt.NDArray[np.int8]
-    is_orig: npt.NDArray[np.bool_]
     share: npt.NDArray[np.float64]
 
     def draw(self, rng: Rng, count: int) -> npt.NDArray[np.int64]:
@@ -54,16 +52,12 @@ def collect_typed_rows(flows: FlowBatch, vocabulary: Vocabulary) -> TypedRows | 
         return None
     chunks = list(SentenceEncoder(vocabulary).encode(flows))
     fields = np.concatenate([chunk.fields for chunk in chunks]).reshape(len(flows), 2, -1)
-    is_orig = np.concatenate([chunk.is_orig for chunk in chunks])[::2]
-    key = np.concatenate(
-        [fields[:, 1], flows.labels.ton_class[:, None].astype(np.uint8), is_orig[:, None].astype(np.uint8)], axis=1
-    )
+    key = np.concatenate([fields[:, 1], flows.labels.ton_class[:, None].astype(np.uint8)], axis=1)
     _, first, counts = np.unique(key, axis=0, return_index=True, return_counts=True)
     share = counts**COUNT_EXPONENT
     return TypedRows(
         fields=fields[first],
         ton_class=flows.labels.ton_class[first],
         attack_class=flows.labels.attack_class[first],
-        is_orig=is_orig[first],
         share=share / share.sum(),
     )

@@ -112,36 +112,52 @@ def train_artifact(
         ArtifactError: what was written does not verify.
     """
     trained = train_network(data, recipe, seed, progress)
-    contents = {
-        "model.onnx": export_network(trained.model, trained.scale_sample),
-        "vocabulary.json": json.dumps(trained.vocabulary.to_json(), indent=1).encode(),
-        "calibration.json": Calibration().to_json().encode(),
-        "card.md": b"",
-    }
+    artifact = assemble_artifact(trained, recipe, out)
+    calibration = calibrate(data.calibration, artifact)
     trained_at = now().isoformat(timespec="seconds")
-    described = {
-        "name": recipe.name,
-        "version": __version__,
-        "trained_at": trained_at,
-        "training": {"recipe_sha256": recipe.digest(), "seed": seed, "steps": trained.step_count},
-    }
-    write_artifact(out, contents, **described)
-    calibration = calibrate(data.calibration, load_artifact(out))
-    contents["calibration.json"] = calibration.to_json().encode()
     facts = CardFacts(
         recipe=recipe,
         seed=seed,
         trained_at=trained_at,
         parameter_count=sum(parameter.numel() for parameter in trained.model.parameters()),
-        network_bytes=len(contents["model.onnx"]),
+        network_bytes=len(artifact.network),
         train=data.train,
         calibration=data.calibration,
         table_rows=len(data.table),
         thresholds=calibration,
     )
-    contents["card.md"] = render_card(facts).encode()
-    write_artifact(out, contents, **described)
+    contents = {
+        "model.onnx": artifact.network,
+        "vocabulary.json": json.dumps(artifact.vocabulary, indent=1).encode(),
+        "calibration.json": calibration.to_json().encode(),
+        "card.md": render_card(facts).encode(),
+    }
+    write_artifact(
+        out,
+        contents,
+        name=recipe.name,
+        version=__version__,
+        trained_at=trained_at,
+        training={"recipe_sha256": recipe.digest(), "seed": seed, "steps": trained.step_count},
+    )
     return load_artifact(out)
+
+
+def assemble_artifact(trained: Trained, recipe: Recipe, path: Path) -> Artifact:
+    """The exported network as an artifact in memory, not yet calibrated and without a card.
+
+    Args:
+        trained, recipe: what was trained, and how.
+        path: how errors name it; nothing is written.
+    """
+    return Artifact(
+        path=path,
+        network=export_network(trained.model, trained.scale_sample),
+        vocabulary=trained.vocabulary.to_json(),
+        calibration=Calibration(),
+        card="",
+        manifest={"name": recipe.name},
+    )
 
 
 def calibrate(parts: Sequence[Part], artifact: Artifact, start: Calibration | None = None) -> Calibration:
@@ -163,12 +179,11 @@ def calibrate(parts: Sequence[Part], artifact: Artifact, start: Calibration | No
     }
     surprise = np.concatenate([scores.surprise_nats for _, chunks in scored for _, scores in chunks])
     is_close = np.concatenate([words.is_close for _, chunks in scored for words, _ in chunks])
-    calibration = replace(
-        calibration,
-        flow_threshold=choose_flow_threshold(probability, FPR_BUDGET),
-    )
-    scale: dict[str, Any] = {**surprise_scale(surprise, is_close)}
-    calibration = replace(calibration, **scale)
+    chosen: dict[str, Any] = {
+        "flow_threshold": choose_flow_threshold(probability, FPR_BUDGET),
+        **surprise_scale(surprise, is_close),
+    }
+    calibration = replace(calibration, **chosen)
     maxima = np.concatenate([device_hour_maxima(chunks, calibration) for _, chunks in scored])
     return replace(calibration, alarm_level_nats=choose_alarm_level(maxima))
 
