@@ -1,0 +1,1 @@
+"""What hosts do: devices, services, attacks and chores, written once for real sockets and for simulated time."""

@@ -1,0 +1,1 @@
+"""The lab in real time: namespaces, sockets, servers and tools."""

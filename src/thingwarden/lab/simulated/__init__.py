@@ -1,0 +1,1 @@
+"""The lab in simulated time: the same behaviours over a modelled network and a virtual clock."""
