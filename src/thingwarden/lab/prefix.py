@@ -39,7 +39,7 @@ LAB_PREFIXES: Final[tuple[IpNetwork, ...]] = (
     ipaddress.IPv4Network("255.255.255.255/32"),
     ipaddress.IPv6Network("ff02::/16"),
 )
-"""All that traffic in the lab may be sent to: its own prefixes, mDNS, SSDP, IPv6's local groups, the limited broadcast."""
+"""All that the lab may send to: its own prefixes, mDNS, SSDP, IPv6's local groups and the limited broadcast."""
 
 GATEWAY: Final = ipaddress.IPv4Address("10.77.0.1")
 GATEWAY6: Final = ipaddress.IPv6Address("2001:db8:77::1")
