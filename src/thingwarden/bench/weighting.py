@@ -31,7 +31,7 @@ def weigh_patterns(flows: FlowBatch, capture: npt.NDArray[np.int64] | None = Non
     """
     labels = require_labels(flows)
     columns: list[npt.NDArray[Any]] = [capture if capture is not None else np.zeros(len(flows), dtype=np.int64)]
-    columns += [labels.malicious, labels.attack_class, labels.ton_class, *_pattern_columns(flows)]
+    columns += [labels.malicious, labels.attack_class, labels.ton_class, *pattern_columns(flows)]
     code = np.zeros(len(flows), dtype=np.int64)
     for column in columns:
         values = np.unique(column, return_inverse=True)[1]
@@ -40,7 +40,8 @@ def weigh_patterns(flows: FlowBatch, capture: npt.NDArray[np.int64] | None = Non
     return np.where(labels.malicious < 0, 0.0, 1.0 / counts)
 
 
-def _pattern_columns(flows: FlowBatch) -> list[npt.NDArray[Any]]:
+def pattern_columns(flows: FlowBatch) -> list[npt.NDArray[Any]]:
+    """What makes a flow's pattern, column by column: flows that agree in all of them show a model the same."""
     counts = (flows.orig_bytes, flows.resp_bytes, flows.orig_packets, flows.resp_packets)
     return [
         flows.proto,

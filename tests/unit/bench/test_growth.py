@@ -1,0 +1,61 @@
+"""The growth of variety: patterns are counted once, words as the encoder makes them, and the goal is read off."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from tests.flow_builder import VOCABULARY, random_flows
+from thingwarden.bench.growth import (
+    GrowthCurve,
+    count_words,
+    draw_growth,
+    measure_growth,
+    pattern_keys,
+    render_growth,
+)
+from thingwarden.bench.weighting import pattern_columns
+from thingwarden.bench.words import encode_words
+from thingwarden.testing import FlowSpec, build_flows
+
+
+def test_words_are_counted_as_the_encoder_makes_them() -> None:
+    flows = random_flows(3, 400)
+    assert count_words(flows) == len(encode_words(VOCABULARY, flows))
+
+
+def test_keys_agree_exactly_where_patterns_do() -> None:
+    flows = random_flows(4, 600)
+    columns = [np.unique(column, return_inverse=True)[1] for column in pattern_columns(flows)]
+    patterns = np.unique(np.stack(columns, axis=1), axis=0, return_inverse=True)[1].ravel()
+    keys = np.unique(pattern_keys(flows), return_inverse=True)[1]
+    pairs = {tuple(pair) for pair in np.stack([patterns, keys], axis=1).tolist()}
+    assert len(pairs) == len(set(patterns.tolist())) == len(set(keys.tolist()))
+
+
+@pytest.mark.parametrize("change", [{"resp_port": 23}, {"orig_bytes": 9000}, {"conn_state": "S0"}, {"service": "ssl"}])
+def test_a_pattern_is_told_apart_by_each_of_its_parts(change: dict[str, object]) -> None:
+    flows = build_flows([FlowSpec(), FlowSpec(**change)])  # type: ignore[arg-type]
+    assert len(set(pattern_keys(flows).tolist())) == 2
+
+
+def test_the_same_network_again_adds_words_and_no_pattern() -> None:
+    flows = random_flows(5, 100)
+    curve = measure_growth([flows, flows, random_flows(6, 100)])
+    assert curve.words.tolist() == [count_words(flows), 2 * count_words(flows), int(curve.words[2])]
+    assert curve.patterns[0] == curve.patterns[1] < curve.patterns[2]
+
+
+def test_patterns_are_read_between_networks_and_never_beyond_the_corpus() -> None:
+    curve = GrowthCurve(words=np.array([100, 300]), patterns=np.array([10, 30]))
+    assert curve.patterns_at(50) == 5
+    assert curve.patterns_at(200) == 20
+    assert curve.patterns_at(301) is None
+
+
+def test_report_and_picture_name_every_source() -> None:
+    curves = {"lab": GrowthCurve(words=np.array([10, 20_000]), patterns=np.array([5, 900]))}
+    report = render_growth(curves, spans=(10_000, 1_000_000))
+    assert "| lab | 20,000 | 900 | 452 | - |" in report
+    assert draw_growth(curves).count("lab") == 1
+    assert draw_growth(curves) == draw_growth(curves)
