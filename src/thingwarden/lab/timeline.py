@@ -46,12 +46,14 @@ class Aim:
     Attributes:
         peer: address or prefix of the other side, text.
         proto: IANA number; 0 is any.
-        ports: empty is any.
+        ports: empty is any; of ICMP, which has none, not asked for.
+        source: address or prefix that forged packets claim to come from; empty is the host's own.
     """
 
     peer: str
     proto: int = 6
     ports: tuple[int, ...] = ()
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,7 +117,7 @@ Action: TypeAlias = Perform | Cut | Restore | PowerOff | PowerOn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """An action at its moment, in seconds since the beginning; ``event`` names what it belongs to."""
+    """An action at its moment, in seconds since the beginning; ``event`` names what it belongs to: ``<kind>-<number>``."""
 
     at_s: float
     event: str
