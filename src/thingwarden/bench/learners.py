@@ -107,6 +107,13 @@ class Boosting:
             probability[:, self._classes] = self._model.predict(_inputs(fields, history), num_threads=1)
         return probability
 
+    def gain_ratios(self) -> npt.NDArray[np.float64]:
+        """What each input column gained in fitting, as a share of all, (F + H,); empty before."""
+        if self._model is None:
+            return np.zeros(0)
+        gain: npt.NDArray[np.float64] = np.asarray(self._model.feature_importance("gain"), dtype=np.float64)
+        return np.asarray(gain / max(float(gain.sum()), 1e-12))
+
 
 class Forest:
     """A random forest of 120 trees.

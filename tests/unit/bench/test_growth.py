@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from tests.flow_builder import VOCABULARY, random_flows
+from flow_builder import VOCABULARY, random_flows
 from thingwarden.bench.growth import (
     GrowthCurve,
     count_words,

@@ -53,6 +53,15 @@ def test_boosting_with_one_class_says_that_class() -> None:
     assert (model.predict(examples.fields, examples.history)[:, 0] == 1.0).all()
 
 
+def test_gain_names_the_field_that_tells() -> None:
+    model = Boosting(SETTING)
+    assert model.gain_ratios().size == 0
+    model.fit(_examples(), 5, 0)
+    gains = model.gain_ratios()
+    assert gains.sum() == pytest.approx(1.0)
+    assert gains.argmax() == STATE
+
+
 def test_isolation_finds_what_is_unlike_the_benign_rows() -> None:
     examples = _examples(classes=(0,))
     model = Isolation(256)
