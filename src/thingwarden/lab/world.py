@@ -26,7 +26,8 @@ class Identity:
         address: IPv4, text; ``address6`` is IPv6, empty where the network has none.
         pace: how busy it is; pauses are divided by it, 1 is usual.
         traits: what distinguishes it from others of its kind.
-        peers: address by name of the other hosts of its LAN; ``kinds`` their kinds.
+        peers: address by name of the other hosts of its LAN; ``kinds`` their kinds, ``peer_traits`` their traits: what
+            devices that were set up for each other know, such as the port that the other one listens on.
         is_booting: whether it has just got its power (back): it asks for an address before anything else.
     """
 
@@ -39,6 +40,7 @@ class Identity:
     traits: Traits
     peers: Mapping[str, str] = field(default_factory=dict)
     kinds: Mapping[str, str] = field(default_factory=dict)
+    peer_traits: Mapping[str, Traits] = field(default_factory=dict)
     is_booting: bool = False
 
 
