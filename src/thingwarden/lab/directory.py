@@ -18,21 +18,24 @@ class Service:
         name: as the resolver knows it; one under ``.invalid`` is reached by address only.
         address, address6: text.
         is_hostile: whether it belongs to an attacker.
+        is_absent: whether the name leads to an address that no host has; what is sent there is lost.
     """
 
     name: str
     address: str
     address6: str
     is_hostile: bool = False
+    is_absent: bool = False
 
 
-def _service(name: str, network: int, host: int, *, is_hostile: bool = False) -> Service:
+def _service(name: str, network: int, host: int, *, is_hostile: bool = False, is_absent: bool = False) -> Service:
     prefix = ("203.0.113", "198.51.100")[network]
     return Service(
         name=name,
         address=f"{prefix}.{host}",
         address6=f"2001:db8:100:{network}::{host:x}",
         is_hostile=is_hostile,
+        is_absent=is_absent,
     )
 
 
@@ -53,7 +56,7 @@ SERVICES: Final = {
         _service("call.example", 0, 33),
         _service("backup.example", 0, 34),
         _service("portal.example", 0, 35),
-        _service("gone.example", 0, 40),
+        _service("gone.example", 0, 40, is_absent=True),
         _service("shop.example", 0, 80),
         _service("office.example", 0, 90),
         _service("control.invalid", 1, 66, is_hostile=True),
