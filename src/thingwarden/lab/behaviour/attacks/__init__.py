@@ -9,7 +9,8 @@ from __future__ import annotations
 from typing import Any, Final
 
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks.guess import GUESSES
 from thingwarden.lab.behaviour.attacks.scan import SCANS
 
-ATTACKS: Final[dict[str, ActKind[Any]]] = {**SCANS}
+ATTACKS: Final[dict[str, ActKind[Any]]] = {**SCANS, **GUESSES}
 """By name, as recipes and the catalogue of acts know them."""

@@ -29,6 +29,19 @@ def share(usual: float, low: float = 0.0, high: float = 1.0) -> Any:
     return Field(default=usual, ge=low, le=high, json_schema_extra={"draw": "linear"})
 
 
+def one_of(usual: float, *others: float) -> Any:
+    """A number that is drawn from the few that makers choose."""
+    known = (usual, *others)
+    extra: dict[str, Any] = {"draw": "choice", "known": list(known)}
+    return Field(default=usual, ge=min(known), le=max(known), json_schema_extra=extra)
+
+
+def rarely(usual: float, low: float, high: float, *, likely: float = 0.3) -> Any:
+    """A field that is 0 but for a share ``likely``, in which it is drawn uniformly in the logarithm."""
+    extra: dict[str, Any] = {"draw": "rarely", "low": low, "likely": likely}
+    return Field(default=usual, ge=0, le=high, json_schema_extra=extra)
+
+
 def port(usual: int, *known: int) -> Any:
     """A port: drawn from ``usual`` and ``known``, or any at all."""
     return Field(default=usual, ge=1, le=65535, json_schema_extra={"draw": "port", "known": [usual, *known]})
@@ -73,13 +86,18 @@ def _bounds(metadata: Sequence[Any]) -> tuple[float, float]:
 
 def _draw(declared: dict[str, Any], low: float, high: float, rng: random.Random) -> float | bool:
     way = declared["draw"]
+    if way == "rarely":
+        return _logarithmic(declared["low"], high, rng) if rng.random() < declared["likely"] else 0.0
     if way == "logarithmic":
-        # From 0 there is no logarithm; one part in a thousand stands for it.
-        return math.exp(rng.uniform(math.log(low or high / 1000.0), math.log(high)))
+        return _logarithmic(low, high, rng)
     if way == "linear":
         return rng.uniform(low, high)
     if way == "flag":
         return rng.random() < float(declared["likely"])
     if way == "choice" or rng.random() < _NAMED_SHARE:
-        return int(rng.choice(declared["known"]))
+        return float(rng.choice(declared["known"]))
     return rng.randrange(1, 65536)
+
+
+def _logarithmic(low: float, high: float, rng: random.Random) -> float:
+    return math.exp(rng.uniform(math.log(low), math.log(high)))
