@@ -41,6 +41,9 @@ PACKAGED_SAMPLE: Final = PACKAGED_MODEL.parents[1] / "sample" / "sample.pcap.gz"
 PACKAGED_TRUTH: Final = PACKAGED_SAMPLE.with_name("truth.json")
 """What is true of that capture."""
 
+PACKAGED_TIMING: Final = PACKAGED_SAMPLE.with_name("timing.json")
+"""When each act in it really took place."""
+
 MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
 

@@ -1,13 +1,14 @@
 """Holds what was found in a lab capture against what is true of it.
 
-In: the run's ``Truth``, its flows, their verdicts, the incidents and the decisions. Out: ``SampleScore``.
+In: a run's ``Truth``, ``Timing`` and flows, their verdicts, the incidents and decisions. Out: ``SampleScore``.
 Must never: count an attack as found by an incident of another device, or of the right device in the wrong role.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -17,7 +18,8 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Incident
 from thingwarden.domain.response import Act, Decision
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.lab.truth import Interval, Truth, label_flows
+from thingwarden.lab.labelling import label_flows
+from thingwarden.lab.truth import Interval, Timing, Truth, label_detail
 
 _FLOODS: Final = frozenset({AttackClass.DOS, AttackClass.DDOS})
 """One device's part in a flood looks the same whether or not others join in: either name is right."""
@@ -30,7 +32,7 @@ class AttackScore:
     Attributes:
         name: of the attack in the truth.
         attack_class: what it is.
-        offender: address of the device that did it.
+        offender: address of the device that did it; of several with commas between.
         flow_count, flagged_count: its flows, and those of them judged malicious.
         incident_ids: incidents of the offender, as offender, that were open while it went on; only where some of its
             flows are flagged or its class is named, for a device may be under suspicion for something else.
@@ -68,6 +70,7 @@ class SampleScore:
 
 def score_sample(
     truth: Truth,
+    timing: Timing,
     flows: FlowBatch,
     verdicts: FlowVerdicts,
     incidents: Sequence[Incident],
@@ -76,7 +79,7 @@ def score_sample(
     """Compare.
 
     Args:
-        truth: of the run that was captured.
+        truth: of the run that was captured; ``timing`` says when it really took place.
         flows: metered from its capture.
         verdicts: one per flow.
         incidents, decisions: what was raised and ordered.
@@ -84,23 +87,25 @@ def score_sample(
     Raises:
         InputError: the flows carry no time.
     """
-    labels = label_flows(flows, truth).labels
+    labels = label_flows(flows, truth, timing).labels
     assert labels is not None
+    addresses = {device.name: device.addresses for device in truth.devices}
     attacks = []
-    for name, intervals in _attacks(truth):
-        is_own = labels.detail == name.encode()
+    for (name, attack_class), intervals in _attacks(truth).items():
+        is_own = labels.detail == label_detail(name, attack_class)
         flagged_count = int(np.count_nonzero(is_own & verdicts.is_malicious))
-        attack_class = AttackClass(intervals[0].attack_class)
         raised = [
             incident
             for incident in incidents
-            if _is_raised_by(incident, intervals) and (flagged_count or _names(incident, attack_class))
+            if (flagged_count or _names(incident, attack_class))
+            and any(_is_raised_by(incident, interval, timing, addresses) for interval in intervals)
         ]
+        offenders = dict.fromkeys(interval.who for interval in intervals)
         attacks.append(
             AttackScore(
                 name=name,
                 attack_class=attack_class,
-                offender=intervals[0].who,
+                offender=", ".join(addresses.get(who, (who,))[0] for who in offenders),
                 flow_count=int(is_own.sum()),
                 flagged_count=flagged_count,
                 incident_ids=tuple(incident.incident_id for incident in raised),
@@ -108,23 +113,27 @@ def score_sample(
                 planned=_acts_for(raised, decisions),
             )
         )
-    return SampleScore(attacks=tuple(attacks), wrongly_accused=_wrongly_accused(truth, incidents))
+    return SampleScore(attacks=tuple(attacks), wrongly_accused=_wrongly_accused(truth, addresses, incidents))
 
 
-def _attacks(truth: Truth) -> list[tuple[str, list[Interval]]]:
-    """Each attack's name with its offender's intervals."""
-    offences = [interval for interval in truth.intervals if interval.role == "offender"]
-    names = dict.fromkeys(interval.name for interval in offences)
-    return [(name, [interval for interval in offences if interval.name == name]) for name in names]
+def _attacks(truth: Truth) -> dict[tuple[str, AttackClass], list[Interval]]:
+    """The offenders' intervals of each attack; one that changes its class on the way counts as two."""
+    attacks: dict[tuple[str, AttackClass], list[Interval]] = {}
+    for interval in truth.intervals:
+        if interval.role == "offender":
+            attacks.setdefault((interval.name, AttackClass(interval.attack_class)), []).append(interval)
+    return attacks
 
 
-def _is_raised_by(incident: Incident, intervals: Iterable[Interval]) -> bool:
-    return any(
+def _is_raised_by(
+    incident: Incident, interval: Interval, timing: Timing, addresses: Mapping[str, tuple[str, ...]]
+) -> bool:
+    begins_s, ends_s = timing.spans.get(interval.planned, (interval.begins_s, interval.ends_s))
+    return (
         incident.role.value == interval.role
-        and str(incident.device.address) == interval.who
-        and incident.first_seen_at <= interval.ended_at
-        and incident.last_seen_at >= interval.started_at
-        for interval in intervals
+        and str(incident.device.address) in addresses.get(interval.who, ())
+        and incident.first_seen_at <= timing.began_at + timedelta(seconds=ends_s)
+        and incident.last_seen_at >= timing.began_at + timedelta(seconds=begins_s)
     )
 
 
@@ -139,8 +148,10 @@ def _acts_for(incidents: Sequence[Incident], decisions: Sequence[Decision]) -> t
     return tuple(sorted(set(acts), key=lambda act: act.severity))
 
 
-def _wrongly_accused(truth: Truth, incidents: Sequence[Incident]) -> tuple[str, ...]:
-    parts = {(interval.who, interval.role) for interval in truth.intervals}
+def _wrongly_accused(
+    truth: Truth, addresses: Mapping[str, tuple[str, ...]], incidents: Sequence[Incident]
+) -> tuple[str, ...]:
+    parts = {(address, row.role) for row in truth.intervals for address in addresses.get(row.who, ())}
     accused = {
         incident.device.name
         for incident in incidents

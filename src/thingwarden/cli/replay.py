@@ -175,12 +175,12 @@ def show_score(invocation: Invocation, result: ReplayResult) -> None:
     """Print what was found in the packaged sample against the truth about it."""
     from thingwarden.bench.sample import score_sample
     from thingwarden.cli.report import score_table
-    from thingwarden.config import PACKAGED_TRUTH
-    from thingwarden.lab.truth import read_truth
+    from thingwarden.config import PACKAGED_TIMING, PACKAGED_TRUTH
+    from thingwarden.lab.truth import read_timing, read_truth
     from thingwarden.serve.wire import plain_from_value
 
-    truth = read_truth(PACKAGED_TRUTH)
-    score = score_sample(truth, result.flows, result.verdicts, result.incidents, result.decisions)
+    truth, timing = read_truth(PACKAGED_TRUTH), read_timing(PACKAGED_TIMING)
+    score = score_sample(truth, timing, result.flows, result.verdicts, result.incidents, result.decisions)
     attacks = plain_from_value(score.attacks)
     if invocation.wants_json:
         for attack in attacks:

@@ -6,6 +6,7 @@ Must never: hold an address outside the lab's prefixes.
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 from typing import Final
 
@@ -33,7 +34,7 @@ def _service(name: str, network: int, host: int, *, is_hostile: bool = False, is
     return Service(
         name=name,
         address=f"{prefix}.{host}",
-        address6=f"2001:db8:100:{network}::{host:x}",
+        address6=str(ipaddress.IPv6Address(f"2001:db8:100:{network}::{host:x}")),
         is_hostile=is_hostile,
         is_absent=is_absent,
     )

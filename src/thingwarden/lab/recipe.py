@@ -1,33 +1,34 @@
-"""What a scenario consists of, and the schedule that a seed draws from it.
+"""What a scenario consists of, as its author writes it down.
 
-In: a TOML recipe. Out: ``Recipe``, and ``Schedule``: the same for the same recipe, seed and duration.
-Must never: look at a clock.
+In: a TOML recipe, one of the packaged ones or a file of the user's. Out: ``Recipe``, checked.
+Must never: look at a clock, or draw anything; ``schedule.py`` does.
 """
-
-# ruff: noqa: S311  random numbers here shape traffic and guard nothing
 
 from __future__ import annotations
 
 import hashlib
-import ipaddress
-import random
 import tomllib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from thingwarden.domain.errors import ConfigError
-from thingwarden.lab.network import LAN, Host
-from thingwarden.lab.wire import SERVERS
+from thingwarden.domain.errors import ConfigError, RequestError
+from thingwarden.lab.condition import CONDITIONS
+from thingwarden.lab.directory import SERVICES
 
-AttackKind = Literal["scan", "guess", "download", "beacon", "flood"]
-MishapKind = Literal["reboot", "dns_outage"]
+SCENARIOS: Final = Path(__file__).parent / "scenarios"
+"""Where the packaged recipes are."""
+
+GATEWAY_NAME: Final = "gateway"
+INTERNET_NAME: Final = "internet"
+LAN_NAME: Final = "lan"
+ELSEWHERE_NAME: Final = "elsewhere"
+"""The lab's ``SPOOFED`` prefix: addresses of the internet where nobody answers."""
+
 Ratio = Annotated[float, Field(ge=0.0, le=1.0)]
-
-GATEWAY_NAME = "gateway"
+Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")]
 
 
 class _Part(BaseModel):
@@ -35,73 +36,118 @@ class _Part(BaseModel):
 
 
 class DeviceRecipe(_Part):
-    """A device: ``host`` is the last byte of its address, ``pace`` how busy it is (1 is usual)."""
+    """A device.
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")
-    kind: Literal["sensor", "door", "thermostat", "camera", "plug", "hub", "phone", "tv"]
-    host: int = Field(ge=2, le=99)
-    pace: float = Field(default=1.0, gt=0.1, le=10.0)
-
-
-class AttackRecipe(_Part):
-    """An attack by one device; ``begins_ratio`` is where it may begin, as parts of the duration.
-
-    ``count`` is ports for a scan, packets for a flood; ``lasts_ratio`` bounds all kinds.
+    Attributes:
+        name: at most 16 letters.
+        kind: a key of ``behaviour.catalogue.DEVICES``.
+        host: the last byte of its address.
+        pace: how busy it is; 1 is usual.
+        joins: whether it is absent until an event brings it.
     """
 
-    kind: AttackKind
-    by: str
-    on: tuple[str, ...] = Field(min_length=1)
+    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,15}$")
+    kind: str
+    host: int = Field(ge=2, le=249)
+    pace: float = Field(default=1.0, gt=0.1, le=10.0)
+    joins: bool = False
+
+
+class EventRecipe(_Part):
+    """Something beyond habits: an attack, or something harmless that looks odd.
+
+    Attributes:
+        kind: a key of ``events.EVENTS``, or an act of ``behaviour.catalogue.ACTS``.
+        by: who does it: devices, or ``internet``; each of them at about the same moment.
+        on: to whom: devices, ``gateway``, ``lan``, ``elsewhere``, ``uplink``, ``resolver``, services of the internet.
+        ip_version: by which the ones in ``on`` are addressed.
+        begins_ratio: between which parts of the duration it begins.
+        lasts_ratio: its bound in time as a part of the duration, or ``lasts_s``: in seconds, shortened where the run
+            ends before; one of the two is given.
+        count: how often it happens, each at a moment of its own.
+        settings: what the act is given; text that starts with ``@`` names a host or a service, to be made an address.
+    """
+
+    kind: str
+    by: tuple[str, ...] = ()
+    on: tuple[str, ...] = ()
+    ip_version: Literal[4, 6] = 4
     begins_ratio: tuple[Ratio, Ratio]
-    lasts_ratio: Ratio
-    port: int | None = Field(default=None, ge=1, le=65535)
-    count: int = Field(default=0, ge=0)
-    packets_per_s: int = Field(default=100, ge=1)
+    lasts_ratio: Ratio | None = None
+    lasts_s: float | None = Field(default=None, gt=0.0, le=86_400.0)
+    count: int = Field(default=1, ge=1, le=1000)
+    settings: dict[str, bool | int | float | str | tuple[bool | int | float | str, ...]] = {}
 
-
-class MishapRecipe(_Part):
-    """Something harmless that looks odd: ``of`` names the device, or the gateway for its DNS."""
-
-    kind: MishapKind
-    of: str
-    begins_ratio: tuple[Ratio, Ratio]
-    lasts_s: float = Field(gt=0.0, le=120.0)
+    @model_validator(mode="after")
+    def _check_span(self) -> Self:
+        if (self.lasts_ratio is None) == (self.lasts_s is None):
+            raise ValueError("one of lasts_ratio and lasts_s is needed, not both")
+        if self.begins_ratio[0] > self.begins_ratio[1]:
+            raise ValueError(f"begins_ratio is {list(self.begins_ratio)}: the earlier moment comes first")
+        return self
 
 
 class Recipe(_Part):
     """A whole scenario.
 
     Attributes:
+        about: one or two sentences for ``lab list`` and ``lab describe``.
         duration_s: how long it runs, unless the caller says otherwise.
+        starts_at_hour: local time of the beginning, which day rhythms go by.
+        condition: of the network, a key of ``condition.CONDITIONS``.
+        ip_versions: which the LAN has.
+        breadth: how much devices of a kind differ, see ``Traits``.
         snap_bytes: how much of each packet is kept; IP's own lengths stay whole.
         exclude_from_training: whether the manifest forbids to train on the outcome.
     """
 
-    name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
-    duration_s: float = Field(gt=5.0, le=86_400.0)
-    seed: int
+    name: Name
+    about: str = Field(min_length=10, max_length=300)
+    duration_s: float = Field(gt=5.0, le=604_800.0)
+    seed: int = Field(ge=0)
+    starts_at_hour: float = Field(default=10.0, ge=0.0, lt=24.0)
+    condition: str = "home"
+    ip_versions: tuple[Literal[4, 6], ...] = (4,)
+    breadth: Ratio = 0.0
     snap_bytes: int = Field(default=192, ge=64, le=65_535)
     exclude_from_training: bool
-    devices: tuple[DeviceRecipe, ...]
-    attacks: tuple[AttackRecipe, ...] = ()
-    mishaps: tuple[MishapRecipe, ...] = ()
+    devices: Annotated[tuple[DeviceRecipe, ...], Field(min_length=1)]
+    events: tuple[EventRecipe, ...] = ()
 
     @model_validator(mode="after")
-    def _check_names(self) -> Recipe:
+    def _check_devices(self) -> Self:
         names = {device.name for device in self.devices}
         if len(names) < len(self.devices) or len({device.host for device in self.devices}) < len(self.devices):
             raise ValueError("two devices share a name or a host number")
-        if names & {"gateway", "internet"}:
-            raise ValueError("gateway and internet are not devices")
-        for attack in self.attacks:
-            known = names | SERVERS.keys() | {GATEWAY_NAME}
-            unknown = ({attack.by} - names) | (set(attack.on) - known)
-            if unknown:
-                raise ValueError(f"attack {attack.kind} names unknown hosts: {', '.join(sorted(unknown))}")
-        for mishap in self.mishaps:
-            if mishap.of not in (names if mishap.kind == "reboot" else {GATEWAY_NAME}):
-                raise ValueError(f"mishap {mishap.kind} cannot happen to {mishap.of}")
+        if reserved := names & {GATEWAY_NAME, INTERNET_NAME, LAN_NAME, ELSEWHERE_NAME, "uplink", "resolver"}:
+            raise ValueError(f"{', '.join(sorted(reserved))} is no name for a device")
         return self
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        if self.condition not in CONDITIONS:
+            raise ValueError(f"condition {self.condition} is unknown: one of {', '.join(CONDITIONS)}")
+        if self.ip_versions not in ((4,), (4, 6)):
+            raise ValueError(f"ip_versions is {list(self.ip_versions)}: [4] or [4, 6], for every device has IPv4")
+        return self
+
+    @model_validator(mode="after")
+    def _check_events(self) -> Self:
+        devices = [device.name for device in self.devices]
+        for number, event in enumerate(self.events):
+            place = f"events.{number} ({event.kind})"
+            _check_names(f"{place}, by", event.by, [*devices, INTERNET_NAME])
+            targets = [*devices, GATEWAY_NAME, LAN_NAME, ELSEWHERE_NAME, "uplink", "resolver", *SERVICES]
+            _check_names(f"{place}, on", event.on, targets)
+            if event.ip_version not in self.ip_versions:
+                raise ValueError(f"{place}, ip_version is {event.ip_version}: the scenario's ip_versions lack it")
+        return self
+
+
+def _check_names(place: str, names: Iterable[str], allowed: list[str]) -> None:
+    for name in names:
+        if name not in allowed:
+            raise ValueError(f"{place} names {name}: one of {', '.join(allowed)}")
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -117,96 +163,34 @@ def load_recipe(path: Path) -> Recipe:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"]) or "recipe"
-        raise ConfigError(f"recipe {path}, {key}", first["msg"]) from error
+        value = "" if isinstance(first["input"], dict) else f", found {first['input']!r}"
+        raise ConfigError(f"recipe {path}, {key}", f"{first['msg']}{value}") from error
+
+
+def find_recipe(name: str) -> Path:
+    """The path of a packaged scenario by its name, or of a file that is named by its path.
+
+    Raises:
+        RequestError: there is neither.
+    """
+    packaged = SCENARIOS / f"{name}.toml"
+    given = Path(name)
+    for path in (packaged, given):
+        if path.is_file():
+            return path
+    known = ", ".join(path.stem for path in _packaged_paths())
+    raise RequestError(f"scenario {name}", "no packaged scenario and no file", f"one of {known}, or a recipe's path")
+
+
+def list_scenarios() -> tuple[Recipe, ...]:
+    """The packaged scenarios, by name."""
+    return tuple(load_recipe(path) for path in _packaged_paths())
+
+
+def _packaged_paths() -> list[Path]:
+    return sorted(SCENARIOS.glob("*.toml"))
 
 
 def recipe_sha256(path: Path) -> str:
     """The recipe's hash, hexadecimal."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttackEvent:
-    """An attack with its moment drawn: seconds from the scenario's beginning, addresses in place of names."""
-
-    name: str
-    kind: AttackKind
-    by: str
-    on: tuple[ipaddress.IPv4Address, ...]
-    begins_s: float
-    lasts_s: float
-    port: int | None
-    count: int
-    packets_per_s: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class MishapEvent:
-    """A mishap with its moment drawn."""
-
-    name: str
-    kind: MishapKind
-    of: str
-    begins_s: float
-    lasts_s: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Schedule:
-    """All that a run will do, before it is run."""
-
-    seed: int
-    duration_s: float
-    hosts: tuple[Host, ...]
-    attacks: tuple[AttackEvent, ...]
-    mishaps: tuple[MishapEvent, ...]
-
-
-def draw_schedule(recipe: Recipe, *, seed: int, duration_s: float) -> Schedule:
-    """Draw the moments of a run; mishaps are shortened where the run is short."""
-    rng = random.Random(f"{recipe.name}:{seed}")
-    hosts = tuple(_host(device, seed) for device in recipe.devices)
-    attacks = tuple(
-        AttackEvent(
-            name=f"{attack.kind}-{number}",
-            kind=attack.kind,
-            by=attack.by,
-            on=tuple(_address(name, hosts) for name in attack.on),
-            begins_s=_draw(rng, attack.begins_ratio, duration_s),
-            lasts_s=round(attack.lasts_ratio * duration_s, 3),
-            port=attack.port,
-            count=attack.count,
-            packets_per_s=attack.packets_per_s,
-        )
-        for number, attack in enumerate(recipe.attacks, start=1)
-    )
-    mishaps = tuple(
-        MishapEvent(
-            name=f"{mishap.kind}-{number}",
-            kind=mishap.kind,
-            of=mishap.of,
-            begins_s=_draw(rng, mishap.begins_ratio, duration_s),
-            lasts_s=min(mishap.lasts_s, duration_s / 10),
-        )
-        for number, mishap in enumerate(recipe.mishaps, start=1)
-    )
-    return Schedule(seed=seed, duration_s=duration_s, hosts=hosts, attacks=attacks, mishaps=mishaps)
-
-
-def _draw(rng: random.Random, between_ratio: tuple[float, float], duration_s: float) -> float:
-    return round(rng.uniform(*between_ratio) * duration_s, 3)
-
-
-def _host(device: DeviceRecipe, seed: int) -> Host:
-    tail = random.Random(f"{seed}:{device.name}:mac").randbytes(3)
-    mac = ":".join(f"{byte:02x}" for byte in (0x02, 0x77, *tail, device.host))
-    return Host(name=device.name, address=LAN.network_address + device.host, mac=mac)
-
-
-def _address(name: str, hosts: Sequence[Host]) -> ipaddress.IPv4Address:
-    if name == GATEWAY_NAME:
-        return LAN.network_address + 1
-    for host in hosts:
-        if host.name == name:
-            return host.address
-    return ipaddress.IPv4Address(SERVERS[name])

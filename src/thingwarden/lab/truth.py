@@ -1,46 +1,53 @@
-"""Ground truth of a scenario: who did what to whom and when, and the labels that follow for metered flows.
+"""Ground truth of a scenario: who does what to whom and when, and the labels that follow for metered flows.
 
-In: ``truth.json`` and a ``FlowBatch``. Out: the batch with ``Labels``.
+In: a ``Schedule``, after a real run also its ``Timing``, and a ``FlowBatch``. Out: the batch with ``Labels``.
 Must never: mark a flow malicious by its address alone; pair, protocol, port and moment must all fit.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
-import numpy as np
-import numpy.typing as npt
+from pydantic import AwareDatetime, TypeAdapter
 
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.flow import DETAIL_LENGTH, FlowBatch, Labels
-from thingwarden.domain.taxonomy import CLASS_INDEX, TECHNIQUES, AttackClass
-from thingwarden.lab.attacks import CLASS_OF_KIND
-from thingwarden.lab.network import GATEWAY, GATEWAY_MAC, Host
-from thingwarden.lab.recipe import AttackEvent, MishapEvent, Recipe, Schedule
+from thingwarden.domain.flow import DETAIL_LENGTH
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.lab.directory import SERVICES
+from thingwarden.lab.prefix import (
+    GATEWAY,
+    GATEWAY6,
+    GATEWAY_MAC,
+    INTERNET,
+    INTERNET6,
+    SPOOFED,
+    UPLINK,
+    UPLINK6,
+)
+from thingwarden.lab.timeline import Aim, Cut, Host, Perform, Planned, PowerOff, PowerOn, Restore, Schedule
 
-TRUTH_FORMAT: Final = "thingwarden-lab-truth/1"
-_SLACK_S: Final = 0.5
-"""How far outside its interval a flow may begin: the clock is read before and after a program, not inside it."""
-_MAPPED_PREFIX: Final = 0xFFFF << 32
-_TCP: Final = 6
-_FIRST_CLIENT_PORT: Final = 1024
+TRUTH_FORMAT: Final = "thingwarden-lab-truth/2"
+TIMING_FORMAT: Final = "thingwarden-lab-timing/1"
+OUTSIDE: Final = tuple(str(prefix) for prefix in (*INTERNET, UPLINK, SPOOFED, INTERNET6, UPLINK6))
+"""Where the host ``internet`` is."""
 
-End = Literal["orig", "resp"]
+_DNS_PORT: Final = 53
+_AFTERMATH_S: Final = (10.0, 60.0)
+"""Devices that lost something catch up for as long as it was gone, but within these bounds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrueDevice:
-    """A row of the devices' table."""
+    """A row of the devices' table; ``addresses`` are all that it has in the course of the run, IPv4 first."""
 
     name: str
-    ip: str
-    mac: str
     kind: str
+    mac: str
+    addresses: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,143 +56,215 @@ class Interval:
 
     Attributes:
         name: which attack; both sides' entries share it.
-        who: IP address of the host that the entry is about; ``mac`` is its MAC.
-        peer: IP address of the other side.
-        role: ``offender`` or ``target``; targets outside the LAN have no entry of their own.
+        planned: index of the action in the schedule, by which ``Timing`` knows it.
+        who: name of the host that the entry is about.
+        addresses: what it appears as, addresses or prefixes.
+        peer: address or prefix of the other side.
+        role: targets outside the LAN have no entry of their own.
         attack_class: wire name in ``taxonomy.AttackClass``; ``technique`` is the ATT&CK id.
-        proto: IANA protocol number.
+        proto: IANA protocol number, 0 any.
         ports: of the attacked side; empty means any.
-        started_at, ended_at: aware UTC.
+        begins_s, ends_s: as planned, since the beginning.
     """
 
     name: str
+    planned: int
     who: str
-    mac: str
+    addresses: tuple[str, ...]
     peer: str
     role: Literal["offender", "target"]
     attack_class: str
     technique: str
     proto: int
     ports: tuple[int, ...]
-    started_at: datetime
-    ended_at: datetime
+    begins_s: float
+    ends_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Mishap:
-    """Something harmless: ``ports`` empty means all of that host's flows are touched by it."""
+class Harmless:
+    """Something harmless that looks odd: a hard negative.
+
+    Attributes:
+        name: ``<kind>-<number>``; ``kind`` is what labels say after ``benign:``.
+        begun_by, ended_by: indices of the actions in the schedule.
+        who: names of the hosts that it happens to; ``addresses`` are theirs, empty is everybody's.
+        aims: which of their flows it touches; empty is all.
+        begins_s, ends_s: as planned, since the beginning.
+        aftermath_s: how long after its end devices still catch up on what they missed.
+    """
 
     name: str
     kind: str
-    who: str
-    mac: str
-    ports: tuple[int, ...]
-    started_at: datetime
-    ended_at: datetime
+    begun_by: int
+    ended_by: int
+    who: tuple[str, ...]
+    addresses: tuple[str, ...]
+    aims: tuple[Aim, ...]
+    begins_s: float
+    ends_s: float
+    aftermath_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Truth:
-    """All that is true of one run."""
+    """All that is true of every run of one schedule."""
 
     scenario: str
     seed: int
-    began_at: datetime
-    ended_at: datetime
+    duration_s: float
+    starts_at_hour: float
     devices: tuple[TrueDevice, ...]
     intervals: tuple[Interval, ...]
-    mishaps: tuple[Mishap, ...]
+    harmless: tuple[Harmless, ...]
 
 
-Span = tuple[float, float]
-"""Begin and end of an event, Unix seconds."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timing:
+    """What only a run tells.
 
-
-def truth_from_schedule(
-    recipe: Recipe, schedule: Schedule, *, began_at_s: float, measured: dict[str, Span] | None = None
-) -> Truth:
-    """State the truth of a run that began at ``began_at_s``.
-
-    Args:
-        recipe: for the devices' kinds.
-        schedule: what was planned.
-        began_at_s: Unix seconds of the beginning.
-        measured: when each event, by name, really began and ended; the plan stands in for what is missing.
+    Attributes:
+        began_at: aware UTC; all seconds of the truth count from here.
+        spans: begin and end of actions as measured, seconds since the beginning, by their index in the schedule; the
+            plan stands in for what is missing.
     """
-    measured = measured or {}
-    hosts = {host.name: host for host in schedule.hosts}
-    gateway = Host(name="gateway", address=GATEWAY, mac=GATEWAY_MAC)
 
-    def span_of(event: AttackEvent | MishapEvent) -> Span:
-        begins_at_s = began_at_s + event.begins_s
-        return measured.get(event.name, (begins_at_s, begins_at_s + event.lasts_s))
+    began_at: AwareDatetime
+    spans: Mapping[int, tuple[float, float]] = field(default_factory=dict)
 
-    kinds = {device.name: device.kind for device in recipe.devices}
+
+def truth_from_schedule(schedule: Schedule) -> Truth:
+    """State the truth that a schedule decides."""
+    gateway = TrueDevice(name="gateway", kind="gateway", mac=GATEWAY_MAC, addresses=(str(GATEWAY), str(GATEWAY6)))
+    devices = {"gateway": gateway, **{host.name: _device(host, schedule) for host in schedule.hosts}}
+    acts = list(enumerate(schedule.planned))
     return Truth(
-        scenario=recipe.name,
+        scenario=schedule.scenario,
         seed=schedule.seed,
-        began_at=_instant(began_at_s),
-        ended_at=_instant(began_at_s + schedule.duration_s),
-        devices=(
-            _device(gateway, "gateway"),
-            *(_device(host, kinds[host.name]) for host in schedule.hosts),
-        ),
-        intervals=tuple(
-            interval
-            for event in schedule.attacks
-            for interval in _intervals(event, hosts[event.by], [gateway, *schedule.hosts], span_of(event))
-        ),
-        mishaps=tuple(_mishap(event, hosts.get(event.of, gateway), span_of(event)) for event in schedule.mishaps),
+        duration_s=schedule.duration_s,
+        starts_at_hour=schedule.starts_at_hour,
+        devices=tuple(devices.values()),
+        intervals=tuple(entry for index, item in acts for entry in _intervals(index, item, devices)),
+        harmless=tuple(entry for index, item in acts for entry in _harmless(index, item, schedule, devices)),
     )
 
 
-def _device(host: Host, kind: str) -> TrueDevice:
-    return TrueDevice(name=host.name, ip=str(host.address), mac=host.mac, kind=kind)
+def event_kind(event: str) -> str:
+    """The kind in ``<kind>-<number>``."""
+    return event.rpartition("-")[0] or event
 
 
-def _intervals(event: AttackEvent, offender: Host, lan_hosts: list[Host], span: Span) -> list[Interval]:
-    attack_class = CLASS_OF_KIND[event.kind]
-    entry = Interval(
-        name=event.name,
-        who=str(offender.address),
-        mac=offender.mac,
-        peer="",
-        role="offender",
-        attack_class=attack_class.value,
-        technique=TECHNIQUES[attack_class][0],
-        proto=_TCP,
-        ports=() if event.port is None else (event.port,),
-        started_at=_instant(span[0]),
-        ended_at=_instant(span[1]),
+def label_detail(event: str, attack_class: AttackClass) -> bytes:
+    """What a label says of a flow that an event causes: class and attack, or ``benign:<event kind>``; 48 bytes."""
+    named = event_kind(event) if attack_class is AttackClass.BENIGN else event
+    return f"{attack_class.value}:{named}".encode()[:DETAIL_LENGTH]
+
+
+def _device(host: Host, schedule: Schedule) -> TrueDevice:
+    later = (
+        item.action.address
+        for item in schedule.planned
+        if isinstance(item.action, PowerOn) and item.action.host == host.name
     )
-    entries = [replace(entry, peer=str(address)) for address in event.on]
-    targets = [host for host in lan_hosts if host.address in event.on]
-    return entries + [
-        replace(entry, who=str(host.address), mac=host.mac, peer=str(offender.address), role="target")
-        for host in targets
-    ]
+    addresses = dict.fromkeys(address for address in (host.address, *later, host.address6) if address)
+    return TrueDevice(name=host.name, kind=host.kind, mac=host.mac, addresses=tuple(addresses))
 
 
-def _mishap(event: MishapEvent, host: Host, span: Span) -> Mishap:
-    return Mishap(
-        name=event.name,
-        kind=event.kind,
-        who=str(host.address),
-        mac=host.mac,
-        ports=(53,) if event.kind == "dns_outage" else (),
-        started_at=_instant(span[0]),
-        ended_at=_instant(span[1]),
+def _addresses(name: str, devices: Mapping[str, TrueDevice]) -> tuple[str, ...]:
+    return devices[name].addresses if name in devices else OUTSIDE
+
+
+def _intervals(index: int, item: Planned, devices: Mapping[str, TrueDevice]) -> Iterator[Interval]:
+    act = item.action
+    if not isinstance(act, Perform) or act.attack_class is AttackClass.BENIGN:
+        return
+    for aim in act.aims:
+        offence = Interval(
+            name=item.event,
+            planned=index,
+            who=act.host,
+            addresses=(aim.source,) if aim.source else _addresses(act.host, devices),
+            peer=aim.peer,
+            role="offender",
+            attack_class=act.attack_class.value,
+            technique=act.technique,
+            proto=aim.proto,
+            ports=aim.ports,
+            begins_s=item.at_s,
+            ends_s=round(item.at_s + act.lasts_s, 3),
+        )
+        yield offence
+        for device in devices.values():
+            if device.name != act.host and aim.peer in device.addresses:
+                yield replace(offence, who=device.name, addresses=device.addresses, peer="", role="target")
+
+
+def _harmless(index: int, item: Planned, schedule: Schedule, devices: Mapping[str, TrueDevice]) -> Iterator[Harmless]:
+    who: tuple[str, ...]
+    aims: tuple[Aim, ...] = ()
+    match item.action:
+        case Perform(attack_class=AttackClass.BENIGN) as act:
+            who, aims = (act.host,), act.aims
+            ended_by, ends_s = index, item.at_s + act.lasts_s
+        case Cut(target=target):
+            who = (target,) if target in devices else ()
+            aims = () if who else _touched(target)
+            ended_by, ends_s = _end(index, Restore, target, schedule)
+        case PowerOff(host=host):
+            who = (host,)
+            ended_by, ends_s = _end(index, PowerOn, host, schedule)
+        case PowerOn(host=host) if not _is_return(index, host, schedule):
+            who, ended_by, ends_s = (host,), index, item.at_s
+        case _:
+            return
+    yield Harmless(
+        name=item.event,
+        kind=event_kind(item.event),
+        begun_by=index,
+        ended_by=ended_by,
+        who=who,
+        addresses=tuple(address for name in who for address in _addresses(name, devices)),
+        aims=aims,
+        begins_s=item.at_s,
+        ends_s=round(ends_s, 3),
+        aftermath_s=0.0 if isinstance(item.action, Perform) else _aftermath_s(ends_s - item.at_s),
     )
 
 
-def _instant(unix_s: float) -> datetime:
-    return datetime.fromtimestamp(round(unix_s, 6), UTC)
+def _aftermath_s(length_s: float) -> float:
+    return round(min(_AFTERMATH_S[1], max(_AFTERMATH_S[0], length_s)), 3)
+
+
+def _touched(target: str) -> tuple[Aim, ...]:
+    """Which flows suffer from a cut of something that is no host of the LAN."""
+    if target == "uplink":
+        return tuple(Aim(peer=prefix, proto=0) for prefix in OUTSIDE)
+    if target == "resolver":
+        return tuple(
+            Aim(peer=str(address), proto=proto, ports=(_DNS_PORT,))
+            for address in (GATEWAY, GATEWAY6)
+            for proto in (6, 17)
+        )
+    service = SERVICES[target]
+    return tuple(Aim(peer=address, proto=0) for address in (service.address, service.address6))
+
+
+def _end(index: int, undoing: type[Restore | PowerOn], name: str, schedule: Schedule) -> tuple[int, float]:
+    """Index and moment of the action that undoes the one at ``index``; the end of the run where there is none."""
+    for later in range(index + 1, len(schedule.planned)):
+        action = schedule.planned[later].action
+        if isinstance(action, undoing) and name in (getattr(action, "target", ""), getattr(action, "host", "")):
+            return later, schedule.planned[later].at_s
+    return index, schedule.duration_s
+
+
+def _is_return(index: int, host: str, schedule: Schedule) -> bool:
+    return any(isinstance(item.action, PowerOff) and item.action.host == host for item in schedule.planned[:index])
 
 
 def write_truth(truth: Truth, path: Path) -> None:
-    """Write ``truth`` as JSON, instants in ISO 8601."""
-    text = json.dumps({"format": TRUTH_FORMAT, **asdict(truth)}, default=datetime.isoformat, indent=1)
-    path.write_text(text + "\n", encoding="utf-8")
+    """Write ``truth`` as JSON, the same bytes for the same truth."""
+    _write_json({"format": TRUTH_FORMAT, **asdict(truth)}, path)
 
 
 def read_truth(path: Path) -> Truth:
@@ -194,82 +273,38 @@ def read_truth(path: Path) -> Truth:
     Raises:
         InputError: unreadable, or not such a file.
     """
-    try:
-        raw: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        if raw.pop("format") != TRUTH_FORMAT:
-            raise ValueError(f"format is not {TRUTH_FORMAT}")
-        devices = tuple(TrueDevice(**row) for row in raw.pop("devices"))
-        intervals = tuple(Interval(**_parsed(row)) for row in raw.pop("intervals"))
-        mishaps = tuple(Mishap(**_parsed(row)) for row in raw.pop("mishaps"))
-        return Truth(devices=devices, intervals=intervals, mishaps=mishaps, **_parsed(raw))
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"truth {path}", f"{type(error).__name__}: {error}", "Made by a lab run.") from error
+    return _read_json(path, TRUTH_FORMAT, _TRUTH)
 
 
-def _parsed(row: dict[str, Any]) -> dict[str, Any]:
-    instants = {name: datetime.fromisoformat(value) for name, value in row.items() if name.endswith("_at")}
-    ports = {"ports": tuple(row["ports"])} if "ports" in row else {}
-    return {**row, **instants, **ports}
+def write_timing(timing: Timing, path: Path) -> None:
+    """Write ``timing`` as JSON."""
+    _write_json({"format": TIMING_FORMAT, **_TIMING.dump_python(timing, mode="json")}, path)
 
 
-def label_flows(flows: FlowBatch, truth: Truth) -> FlowBatch:
-    """Give each flow its label; where no attack fits it is benign, and says so if a mishap touched it.
+def read_timing(path: Path) -> Timing:
+    """Inverse of ``write_timing``.
 
     Raises:
-        InputError: the flows carry no time.
+        InputError: unreadable, or not such a file.
     """
-    if not flows.is_timed:
-        raise InputError("flows to label", "they carry no time", "Meter the scenario's capture.")
-    attack_class = np.full(len(flows), CLASS_INDEX[AttackClass.BENIGN], dtype=np.int8)
-    detail = np.full(len(flows), b"benign", dtype=f"S{DETAIL_LENGTH}")
-    for mishap in truth.mishaps:
-        touched = _within(flows, mishap) & (_touches(flows, "orig", mishap.who) | _touches(flows, "resp", mishap.who))
-        if mishap.ports:
-            touched &= np.isin(flows.resp_port, mishap.ports)
-        detail[touched] = f"benign:{mishap.kind}".encode()
-    for interval in truth.intervals:
-        if interval.role == "offender":
-            hit = _is_part_of(flows, interval)
-            attack_class[hit] = CLASS_INDEX[AttackClass(interval.attack_class)]
-            detail[hit] = interval.name.encode()
-    labels = Labels(
-        malicious=(attack_class != CLASS_INDEX[AttackClass.BENIGN]).astype(np.int8),
-        attack_class=attack_class,
-        ton_class=np.full(len(flows), -1, dtype=np.int8),
-        detail=detail,
-    )
-    return replace(flows, labels=labels)
+    return _read_json(path, TIMING_FORMAT, _TIMING)
 
 
-def _is_part_of(flows: FlowBatch, interval: Interval) -> npt.NDArray[np.bool_]:
-    # A meter that missed the first packet may have the two ends the other way round.
-    found = _is_attack(flows, interval, "orig", "resp") | _is_attack(flows, interval, "resp", "orig")
-    found &= _within(flows, interval)
-    found &= flows.proto == interval.proto
-    return found
+_TRUTH: Final = TypeAdapter(Truth)
+_TIMING: Final = TypeAdapter(Timing)
+_T = TypeVar("_T")
 
 
-def _is_attack(flows: FlowBatch, interval: Interval, near: End, far: End) -> npt.NDArray[np.bool_]:
-    pair = _touches(flows, near, interval.who) & _touches(flows, far, interval.peer)
-    # From one of the offender's own services a flow is somebody's visit to it, not its attack.
-    is_client = _ports(flows, near) >= _FIRST_CLIENT_PORT
-    fits = np.isin(_ports(flows, far), interval.ports) if interval.ports else is_client
-    found: npt.NDArray[np.bool_] = pair & fits
-    return found
+def _write_json(content: Mapping[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _ports(flows: FlowBatch, end: End) -> npt.NDArray[np.uint16]:
-    return flows.orig_port if end == "orig" else flows.resp_port
-
-
-def _touches(flows: FlowBatch, end: End, address: str) -> npt.NDArray[np.bool_]:
-    words = flows.orig_address if end == "orig" else flows.resp_address
-    low = np.uint64(_MAPPED_PREFIX | int(ipaddress.IPv4Address(address)))
-    found: npt.NDArray[np.bool_] = (words[:, 0] == 0) & (words[:, 1] == low)
-    return found
-
-
-def _within(flows: FlowBatch, event: Interval | Mishap) -> npt.NDArray[np.bool_]:
-    started_s, ended_s = event.started_at.timestamp() - _SLACK_S, event.ended_at.timestamp() + _SLACK_S
-    found: npt.NDArray[np.bool_] = (flows.started_at_s >= started_s) & (flows.started_at_s <= ended_s)
-    return found
+def _read_json(path: Path, expected: str, form: TypeAdapter[_T]) -> _T:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+        if raw.pop("format", None) != expected:
+            raise ValueError(f"format is not {expected}")
+        return form.validate_python(raw)
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        told = str(error).splitlines()[0]
+        raise InputError(str(path), f"{type(error).__name__}: {told}", "Made by a lab run.") from error
