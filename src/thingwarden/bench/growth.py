@@ -22,7 +22,7 @@ from matplotlib import pyplot as plt
 from thingwarden.bench.weighting import pattern_columns
 from thingwarden.bench.words import row_keys
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.encode.sentence import local_ends
+from thingwarden.lab.corpus import count_words
 
 GOAL_WORDS: Final = 1_000_000
 GOAL_PATTERNS: Final = 50_000
@@ -46,13 +46,6 @@ class GrowthCurve:
         if not len(self.words) or self.words[-1] < words:
             return None
         return int(np.interp(words, np.append(0, self.words), np.append(0, self.patterns)))
-
-
-def count_words(flows: FlowBatch) -> int:
-    """Words that an encoder makes of the flows: two for each side that has a sentence."""
-    is_local = local_ends(flows)
-    is_self = (flows.orig_address == flows.resp_address).all(axis=1)
-    return 2 * len(flows) + 2 * int((is_local.all(axis=1) & ~is_self).sum())
 
 
 def pattern_keys(flows: FlowBatch) -> npt.NDArray[np.uint64]:

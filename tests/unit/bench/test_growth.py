@@ -8,7 +8,6 @@ import pytest
 from flow_builder import VOCABULARY, random_flows
 from thingwarden.bench.growth import (
     GrowthCurve,
-    count_words,
     draw_growth,
     measure_growth,
     pattern_keys,
@@ -16,6 +15,7 @@ from thingwarden.bench.growth import (
 )
 from thingwarden.bench.weighting import pattern_columns
 from thingwarden.bench.words import encode_words
+from thingwarden.lab.corpus import count_words
 from thingwarden.testing import FlowSpec, build_flows
 
 
