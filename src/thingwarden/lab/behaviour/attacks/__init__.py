@@ -9,8 +9,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks.control import CONTROLS
+from thingwarden.lab.behaviour.attacks.download import DOWNLOADS
+from thingwarden.lab.behaviour.attacks.exfiltration import EXFILTRATIONS
 from thingwarden.lab.behaviour.attacks.guess import GUESSES
 from thingwarden.lab.behaviour.attacks.scan import SCANS
+from thingwarden.lab.behaviour.attacks.tunnel import TUNNELS
 
-ATTACKS: Final[dict[str, ActKind[Any]]] = {**SCANS, **GUESSES}
+ATTACKS: Final[dict[str, ActKind[Any]]] = {
+    **SCANS,
+    **GUESSES,
+    **DOWNLOADS,
+    **CONTROLS,
+    **TUNNELS,
+    **EXFILTRATIONS,
+}
 """By name, as recipes and the catalogue of acts know them."""

@@ -46,7 +46,7 @@ FACTORY_PASSWORDS: Final[tuple[Credential, ...]] = (
 
 ACCEPTED: Final = FACTORY_PASSWORDS[0]
 _TCP: Final = 6
-_NEGOTIATION: Final = b"\xff\xfc\x01\xff\xfc\x1f\xff\xfe\x01\xff\xfe\x03"
+NEGOTIATION: Final = b"\xff\xfc\x01\xff\xfc\x1f\xff\xfe\x01\xff\xfe\x03"
 
 
 class GuessSettings(ActSettings):
@@ -194,7 +194,7 @@ async def try_telnet(world: World, source: Buffered, batch: Sequence[Credential]
     """
     patience_s = settings.patience_s
     await source.until(b"login: ", timeout_s=patience_s)
-    await source.stream.send(_NEGOTIATION)
+    await source.stream.send(NEGOTIATION)
     for user, password in batch:
         await world.sleep(settings.think_s * world.rng.uniform(0.5, 1.5))
         await source.stream.send(user.encode() + b"\r\n")

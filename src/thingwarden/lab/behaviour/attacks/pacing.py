@@ -50,6 +50,11 @@ class Rhythm:
         """Seconds until the bound in time, not below 0."""
         return max(0.0, self._ends_at_s - self._world.now_s())
 
+    @property
+    def due_in_s(self) -> float:
+        """Seconds until the next beat or the bound in time, not below 0."""
+        return min(self.left_s, max(0.0, self._due_at_s - self._world.now_s()))
+
     async def beat(self) -> bool:
         """Wait for the next beat; false, at once or at the bound, where none is left."""
         # A dialogue that outlasts its period delays the beat and does not make the next ones hurry.
