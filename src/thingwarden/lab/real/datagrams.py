@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import socket
 import struct
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from typing import Final
 
@@ -19,6 +19,11 @@ _UNREAD_COUNT: Final = 1024
 _DATAGRAM_BYTES: Final = 65535
 _IP_RECVERR: Final = 11
 _IPV6_RECVERR: Final = 25
+_IP_PKTINFO: Final = 8
+_IPV6_RECVPKTINFO: Final = 49
+_IPV6_PKTINFO: Final = 50
+_EXTRA_BYTES: Final = 128
+_PEER_COUNT: Final = 4096
 _MDNS_HOPS: Final = 255
 _SSDP_HOPS: Final = 4
 _MDNS_PORT: Final = 5353
@@ -29,10 +34,10 @@ class RealDatagrams:
 
     Args:
         guard: refuses addresses to send to.
-        address: to bind to; empty is any.
-        port: to bind to; 0 is any.
+        port: to bind to on every address; 0 is any.
         groups: multicast groups to join on ``LAN_INTERFACE``.
         is_v6: whether it speaks IPv6 and not IPv4.
+        has_many_addresses: whether an answer must say from which address, for it would come from another one.
         on_received: told every datagram before it is handed out.
 
     Raises:
@@ -42,11 +47,11 @@ class RealDatagrams:
     def __init__(
         self,
         guard: Callable[[str], None],
-        address: str,
         port: int,
         groups: tuple[str, ...],
         *,
         is_v6: bool,
+        has_many_addresses: bool = False,
         on_received: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._guard = guard
@@ -55,11 +60,12 @@ class RealDatagrams:
         self._news = asyncio.Event()
         self._loop = asyncio.get_running_loop()
         self._is_v6 = is_v6
+        self._asked: OrderedDict[tuple[str, int], bytes] | None = OrderedDict() if has_many_addresses else None
         self._socket = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_DGRAM)
         try:
             self._socket.setblocking(False)
             self._prepare(groups, port)
-            self._socket.bind((address or ("::" if is_v6 else ""), port))
+            self._socket.bind(("::" if is_v6 else "", port))
         except OSError:
             self._socket.close()
             raise
@@ -79,7 +85,7 @@ class RealDatagrams:
         """
         self._guard(address)
         with contextlib.suppress(BlockingIOError):  # a full queue loses datagrams on a real device as well
-            self._socket.sendto(data, (address, port))
+            self._socket.sendmsg([data], self._claim(address, port), 0, (address, port))
 
     async def receive(self, timeout_s: float | None = None) -> tuple[str, int, bytes]:
         """Address, port and content of the next datagram.
@@ -111,6 +117,11 @@ class RealDatagrams:
         else:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if self._asked is not None:
+            level, option = (
+                (socket.IPPROTO_IPV6, _IPV6_RECVPKTINFO) if self._is_v6 else (socket.IPPROTO_IP, _IP_PKTINFO)
+            )
+            self._socket.setsockopt(level, option, 1)
         if groups:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         hops = _MDNS_HOPS if port == _MDNS_PORT else _SSDP_HOPS
@@ -141,15 +152,35 @@ class RealDatagrams:
 
     def _take(self) -> None:
         try:
-            data, sender = self._socket.recvfrom(_DATAGRAM_BYTES)
+            data, extras, _, sender = self._socket.recvmsg(_DATAGRAM_BYTES, _EXTRA_BYTES)
         except BlockingIOError:
             self._drop_reports()
         except OSError as error:
             self._drop_reports()
             self._note(error)
         else:
+            peer = sender[0].partition("%")[0], sender[1]
+            self._remember(peer, extras)
             self._on_received(data)
-            self._note((sender[0].partition("%")[0], sender[1], data))
+            self._note((*peer, data))
+
+    def _remember(self, peer: tuple[str, int], extras: list[tuple[int, int, bytes]]) -> None:
+        if self._asked is None:
+            return
+        for _, kind, value in extras:
+            if kind in (_IP_PKTINFO, _IPV6_PKTINFO):
+                self._asked[peer] = value
+                if len(self._asked) > _PEER_COUNT:
+                    self._asked.popitem(last=False)
+
+    def _claim(self, address: str, port: int) -> list[tuple[int, int, bytes]]:
+        """What makes an answer come from the address that was asked."""
+        asked = self._asked.get((address, port)) if self._asked is not None else None
+        if asked is None:
+            return []
+        if self._is_v6:
+            return [(socket.IPPROTO_IPV6, _IPV6_PKTINFO, asked)]
+        return [(socket.IPPROTO_IP, _IP_PKTINFO, bytes(4) + asked[4:8] + bytes(4))]
 
     def _drop_reports(self) -> None:
         # The error itself is told by the next call; its report would keep the socket readable for ever.

@@ -47,6 +47,7 @@ _HYDRA_SERVICES: Final = {"ssh": ["ssh"], "telnet": ["telnet"], "http": ["http-g
 _NOBODY_ANSWERED: Final = 1
 """hping3's exit status when no answer came, which floods do not wait for."""
 _STOP_GRACE_S: Final = 2.0
+_DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
 
 
 async def run_tool(tool: Tool, scratch: Path, rng: random.Random) -> None:
@@ -69,6 +70,7 @@ async def run_tool(tool: Tool, scratch: Path, rng: random.Random) -> None:
         return
     try:
         process = await asyncio.create_subprocess_exec(
+            *_DIES_WITH_US,
             *argv,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,

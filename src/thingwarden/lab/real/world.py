@@ -27,6 +27,7 @@ from typing import Final
 
 from thingwarden.lab.prefix import GATEWAY, LAN, require_inside
 from thingwarden.lab.real.datagrams import LAN_INTERFACE, RealDatagrams
+from thingwarden.lab.real.layout import INTERNET_NAME
 from thingwarden.lab.real.stream import PlainStream, TlsStream
 from thingwarden.lab.real.tools import run_tool
 from thingwarden.lab.tool import Tool
@@ -50,7 +51,6 @@ class Surroundings:
         began_at_s: Unix seconds at which the scenario began; ``starts_at_hour`` is the local time it has then.
         certificate: PEM, what servers show and clients trust; ``key`` is its private key.
         scratch: folder for what tools need to read.
-        is_address_bound: whether sockets belong to ``me.address`` only, because other hosts share the namespace.
         guard: refuses addresses.
     """
 
@@ -61,7 +61,6 @@ class Surroundings:
     scratch: Path
     certificate: Path
     key: Path
-    is_address_bound: bool = False
     guard: Callable[[str], None] = require_inside
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
@@ -168,7 +167,8 @@ class RealWorld:
             self._of.run(name, _serve(RealWorld(self._of, name), plain, handler, context))
 
         loop = asyncio.get_running_loop()
-        for address in self._own_addresses():
+        everywhere = ["0.0.0.0", "::"] if self.me.address6 else ["0.0.0.0"]  # noqa: S104  a namespace of our own
+        for address in everywhere:
             server = await loop.create_server(lambda: PlainStream(greet), address, port, backlog=_BACKLOG)
             self._of.run(f"listen {address} {port}", server.serve_forever())
 
@@ -183,14 +183,16 @@ class RealWorld:
         is_dhcp = port == _DHCP_CLIENT_PORT and not is_v6
         made = RealDatagrams(
             self._of.guard,
-            self._own_address(is_v6=is_v6),
             port,
             groups,
             is_v6=is_v6,
+            has_many_addresses=self.me.kind == INTERNET_NAME,
             on_received=_take_lease if is_dhcp else lambda _: None,
         )
         if is_dhcp:
             made.bind_to_lan()
+            if self.me.is_booting:
+                _set_lan_address("flush")  # who asks for an address has none
         return made
 
     async def use(self, tool: Tool) -> None:
@@ -201,24 +203,15 @@ class RealWorld:
         """
         await run_tool(tool, self._of.scratch, self._rng)
 
-    def _own_address(self, *, is_v6: bool) -> str:
-        if not self._of.is_address_bound:
-            return ""
-        return self.me.address6 if is_v6 else self.me.address
-
-    def _own_addresses(self) -> list[str]:
-        own = [self._own_address(is_v6=False) or "0.0.0.0"]  # noqa: S104  every address of a namespace
-        return [*own, self._own_address(is_v6=True) or "::"] if self.me.address6 else own
-
-    async def _dial(self, address: str, port: int, source_port: int) -> socket.socket:
+    @staticmethod
+    async def _dial(address: str, port: int, source_port: int) -> socket.socket:
         is_v6 = ip_address(address).version == 6
         client = socket.socket(socket.AF_INET6 if is_v6 else socket.AF_INET, socket.SOCK_STREAM)
         try:
             client.setblocking(False)
-            own = self._own_address(is_v6=is_v6)
-            if own or source_port:
+            if source_port:
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                client.bind((own or ("::" if is_v6 else ""), source_port))
+                client.bind(("::" if is_v6 else "", source_port))
             await asyncio.get_running_loop().sock_connect(client, (address, port))
         except BaseException:
             client.close()
@@ -252,11 +245,15 @@ def _take_lease(datagram: bytes) -> None:
     options = datagram[_DHCP_HEADER_BYTES:]
     is_lease = datagram[_DHCP_HEADER_BYTES - 4 : _DHCP_HEADER_BYTES] == _DHCP_COOKIE and _DHCP_ACKNOWLEDGED in options
     address = IPv4Address(datagram[16:20]) if is_lease else None
-    if address is None or address not in LAN:
-        return
-    for argv in (
-        ["ip", "addr", "replace", f"{address}/{LAN.prefixlen}", "dev", LAN_INTERFACE],
-        ["ip", "route", "replace", "default", "via", str(GATEWAY)],
-    ):
-        with contextlib.suppress(OSError, subprocess.SubprocessError):
-            subprocess.run(argv, capture_output=True, check=False, timeout=10)  # noqa: S603
+    if address is not None and address in LAN:
+        _set_lan_address("replace", f"{address}/{LAN.prefixlen}", "broadcast", str(LAN.broadcast_address))
+        _run_ip("route", "replace", "default", "via", str(GATEWAY))
+
+
+def _set_lan_address(act: str, *what: str) -> None:
+    _run_ip("-4", "addr", act, *what, "dev", LAN_INTERFACE)
+
+
+def _run_ip(*argv: str) -> None:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        subprocess.run(["ip", *argv], capture_output=True, check=False, timeout=10)  # noqa: S603, S607

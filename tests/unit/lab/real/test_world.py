@@ -48,9 +48,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 def make_world(certificate: tuple[Path, Path], tmp_path: Path) -> Callable[..., RealWorld]:
     """A world whose guard lets loopback pass."""
 
-    def make(task: str = "main", *, is_guarded: bool = False) -> RealWorld:
+    def make(task: str = "main", *, is_guarded: bool = False, kind: str = "hub") -> RealWorld:
         me = Identity(
-            name="hub", kind="hub", mac="", address=HERE, address6="::1", pace=1.0, traits=Traits(seed="5:hub")
+            name="hub", kind=kind, mac="", address=HERE, address6="::1", pace=1.0, traits=Traits(seed="5:hub")
         )
         surroundings = Surroundings(
             me=me,
@@ -159,6 +159,18 @@ def test_datagrams_are_exchanged_and_a_closed_port_is_told(make_world: Callable[
         with pytest.raises(TimeoutError):
             await client.receive(0.05)
         client.close()
+
+    run(talk())
+
+
+def test_an_answer_comes_from_the_address_that_was_asked(make_world: Callable[..., RealWorld]) -> None:
+    async def talk() -> None:
+        server = await make_world(kind="internet").open_datagrams(39391)
+        client = await make_world().open_datagrams()
+        await client.send("127.0.0.9", 39391, b"who are you?")
+        asker, port, _ = await server.receive(1.0)
+        await server.send(asker, port, b"me")
+        assert await client.receive(1.0) == ("127.0.0.9", 39391, b"me")
 
     run(talk())
 

@@ -1,0 +1,296 @@
+"""Run a scenario for real: build its network, let its devices live, carry out its timeline, capture, write the outcome.
+
+In: a recipe and a seed. Out: the folder that ``outcome.py`` describes.
+Must never: leave a process or a namespace behind, however it ends, or write a truth about an act that did not run.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.lab.condition import find_condition
+from thingwarden.lab.outcome import FlowWriter, Run, write_outcome
+from thingwarden.lab.prefix import UPLINK, UPLINK6
+from thingwarden.lab.real.daemons import Capture, Resolver, make_certificate, start_broker, tool_versions
+from thingwarden.lab.real.layout import INTERNET_NAME
+from thingwarden.lab.real.leftover import clean
+from thingwarden.lab.real.network import Lab, require_tools
+from thingwarden.lab.real.nursery import Nursery, open_nursery
+from thingwarden.lab.real.program import Ending, Program
+from thingwarden.lab.recipe import Recipe, load_recipe
+from thingwarden.lab.schedule import draw_schedule
+from thingwarden.lab.timeline import Cut, Host, Perform, Planned, PowerOff, PowerOn, Restore, Schedule
+from thingwarden.lab.traits import Traits
+from thingwarden.lab.truth import Timing
+from thingwarden.lab.world import Identity
+
+_SERVERS_START_S: Final = 1.0
+_LONGEST_WAIT_S: Final = 0.5
+_KILLED: Final = -9
+
+Report = Callable[[str], None]
+Progress = Callable[[float, float], None]
+
+
+def run_scenario(
+    recipe_path: Path,
+    out: Path,
+    *,
+    write_flows: FlowWriter,
+    seed: int | None = None,
+    duration_s: float | None = None,
+    condition: str = "",
+    report: Report = lambda _: None,
+    progress: Progress = lambda *_: None,
+) -> Path:
+    """Run a recipe in namespaces of its own, in real time.
+
+    Args:
+        recipe_path: TOML file.
+        out: folder to write into; made where missing, its files of the same names replaced.
+        write_flows: writes labelled flows as conn.log.
+        seed: draws the schedule and every device's jitter; the recipe's own by default.
+        duration_s: seconds of capture; the recipe's own by default. Moments scale with it.
+        condition: of the network; the recipe's own by default.
+        report: told one line per thing that happens.
+        progress: told how many seconds have passed, and of how many.
+
+    Returns:
+        the manifest's path.
+
+    Raises:
+        ConfigError: programs or rights are missing, a recipe is wrong, or an act failed.
+        RequestError: no such condition.
+    """
+    recipe = load_recipe(recipe_path)
+    chosen = find_condition(condition) if condition else None
+    schedule = draw_schedule(recipe, seed=seed, duration_s=duration_s, condition=chosen)
+    require_tools()
+    clean()
+    with Lab(schedule.hosts) as lab, open_nursery(lab.scratch / "programs.log") as nursery:
+        play = _Play(recipe, schedule, lab, nursery, report, progress)
+        play.prepare()
+        play.live()
+        dropped_count = play.end()
+        run = Run(
+            recipe=recipe,
+            recipe_path=recipe_path,
+            schedule=schedule,
+            world="real",
+            timing=play.timing(),
+            dropped_count=dropped_count,
+            failures=play.failures,
+            tools=tool_versions(),
+        )
+        return write_outcome(run, play.capture.path, out, write_flows)
+
+
+class _Play:
+    """One run: its lab, its timeline, and when each action really took place."""
+
+    def __init__(
+        self, recipe: Recipe, schedule: Schedule, lab: Lab, nursery: Nursery, report: Report, progress: Progress
+    ) -> None:
+        self.failures: list[str] = []
+        self.capture: Capture
+        self._recipe = recipe
+        self._schedule = schedule
+        self._lab = lab
+        self._nursery = nursery
+        self._report = report
+        self._progress = progress
+        self._resolver = Resolver(lab, schedule.hosts)
+        self._hosts = {host.name: host for host in schedule.hosts}
+        self._addresses = {host.name: host.address for host in schedule.hosts}
+        self._off = {host.name for host in schedule.hosts if host.joins}
+        self._certificate, self._key = Path(), Path()
+        self._began_at_s = 0.0
+        self._spans: dict[int, tuple[float, float]] = {}
+        self._numbers = itertools.count()
+        self._lives: dict[int, str] = {}
+        self._acts: dict[int, tuple[int, float]] = {}
+
+    def prepare(self) -> None:
+        """Start what must answer before the first device asks, and the capture."""
+        self._certificate, self._key = make_certificate(self._lab.scratch, self._schedule.hosts)
+        self._resolver.start()
+        self._began_at_s = time.time() + _SERVERS_START_S
+        self._start_life(self._internet(), INTERNET_NAME)
+        for host in self._schedule.hosts:
+            if host.kind == "hub" and host.name not in self._off:
+                start_broker(self._lab, host.name, self._certificate, self._key)
+        time.sleep(max(0.0, self._began_at_s - time.time()))
+        self.capture = Capture(self._lab, self._recipe.snap_bytes)
+
+    def live(self) -> None:
+        """Start the devices and carry out the timeline to its end.
+
+        Raises:
+            ConfigError: an act failed.
+        """
+        present = [host for host in self._schedule.hosts if host.name not in self._off]
+        self._report(f"{len(present)} devices live for {self._schedule.duration_s:g} s ({self._condition()})")
+        for host in present:
+            self._start_life(self._identity(host), host.name)
+        for index, planned in enumerate(self._schedule.planned):
+            self._wait_until(min(planned.at_s, self._schedule.duration_s))
+            self._carry_out(index, planned)
+        self._wait_until(self._schedule.duration_s)
+
+    def end(self) -> int:
+        """Stop capturing and note what went wrong; how many packets the capture missed."""
+        for index, began_s in self._acts.values():
+            self._spans[index] = (began_s, self._now_s())
+        dropped_count = self.capture.stop()
+        for log in sorted(self._lab.scratch.glob("program-*.log")):
+            lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
+            self.failures += [line for line in lines if line.endswith(" failed")]
+        for failure in self.failures:
+            self._report(f"went wrong: {failure}")
+        return dropped_count
+
+    def timing(self) -> Timing:
+        """When it began, and what was measured."""
+        spans = {index: (round(begin_s, 6), round(end_s, 6)) for index, (begin_s, end_s) in self._spans.items()}
+        began_at = datetime.fromtimestamp(round(self._began_at_s, 6), UTC)
+        return Timing(began_at=began_at, spans=dict(sorted(spans.items())))
+
+    def _condition(self) -> str:
+        return f"seed {self._schedule.seed}, condition {self._schedule.condition.name}"
+
+    def _now_s(self) -> float:
+        return time.time() - self._began_at_s
+
+    def _wait_until(self, moment_s: float) -> None:
+        while (left_s := moment_s - self._now_s()) > 0:
+            for ending in self._nursery.endings(min(left_s, _LONGEST_WAIT_S)):
+                self._note(ending)
+            self._progress(self._now_s(), self._schedule.duration_s)
+
+    def _carry_out(self, index: int, planned: Planned) -> None:
+        began_s = self._now_s()
+        self._report(f"{began_s:7.1f} s  {describe(planned)}")
+        match planned.action:
+            case Perform() as act:
+                self._perform(index, planned.event, act)
+                return
+            case Cut(target=target, mode=mode):
+                self._lab.cut(target, mode)
+            case Restore(target=target):
+                self._lab.restore(target)
+            case PowerOff(host=name):
+                self._off.add(name)
+                self._lab.power_off(name)
+            case PowerOn(host=name, address=address):
+                self._power_on(name, address)
+        self._spans[index] = (began_s, self._now_s())
+
+    def _perform(self, index: int, event: str, act: Perform) -> None:
+        if act.host in self._off:
+            self._report(f"           {act.host} is off: nothing happens")
+            return
+        me = self._internet() if act.host == INTERNET_NAME else self._identity(self._hosts[act.host])
+        number = next(self._numbers)
+        self._acts[number] = (index, self._now_s())
+        program = self._program(number, me, act.host, f"{event}-{index}")
+        self._nursery.start(replace(program, act=act.act, task=event, settings=act.settings))
+
+    def _power_on(self, name: str, address: str) -> None:
+        host = self._hosts[name]
+        if address:
+            self._addresses[name] = address
+            self._resolver.move(name, address)
+        self._lab.power_on(name, self._addresses[name])
+        self._off.discard(name)
+        if host.kind == "hub":
+            start_broker(self._lab, name, self._certificate, self._key)
+        self._start_life(self._identity(host, is_booting=True), name)
+
+    def _start_life(self, me: Identity, name: str) -> None:
+        number = next(self._numbers)
+        self._lives[number] = name
+        self._nursery.start(self._program(number, me, name, name))
+
+    def _program(self, number: int, me: Identity, host: str, log: str) -> Program:
+        return Program(
+            number=number,
+            namespace=self._lab.namespace(host),
+            log=self._lab.scratch / f"program-{log}.log",
+            me=me,
+            seed=str(self._schedule.seed),
+            began_at_s=self._began_at_s,
+            starts_at_hour=self._schedule.starts_at_hour,
+            scratch=self._lab.scratch,
+            certificate=self._certificate,
+            key=self._key,
+        )
+
+    def _identity(self, host: Host, *, is_booting: bool = False) -> Identity:
+        return Identity(
+            name=host.name,
+            kind=host.kind,
+            mac=host.mac,
+            address=self._addresses[host.name],
+            address6=host.address6,
+            pace=host.pace,
+            traits=host.traits,
+            peers={name: address for name, address in self._addresses.items() if name != host.name},
+            kinds={other.name: other.kind for other in self._schedule.hosts},
+            peer_traits={other.name: other.traits for other in self._schedule.hosts},
+            is_booting=is_booting,
+        )
+
+    def _internet(self) -> Identity:
+        return Identity(
+            name=INTERNET_NAME,
+            kind=INTERNET_NAME,
+            mac="",
+            address=str(UPLINK[1]),
+            address6=str(UPLINK6[1]),
+            pace=1.0,
+            traits=Traits(seed=f"{self._schedule.seed}:{INTERNET_NAME}"),
+            peers=dict(self._addresses),
+            kinds={host.name: host.kind for host in self._schedule.hosts},
+            peer_traits={host.name: host.traits for host in self._schedule.hosts},
+        )
+
+    def _note(self, ending: Ending) -> None:
+        if ending.number in self._lives:
+            name = self._lives.pop(ending.number)
+            if name not in self._off:
+                self.failures.append(f"{name}: ended with status {ending.status}: {self._last_words(name)}")
+            return
+        index, _ = self._acts.pop(ending.number)
+        self._spans[index] = (ending.began_at_s - self._began_at_s, ending.ended_at_s - self._began_at_s)
+        planned = self._schedule.planned[index]
+        if ending.status not in (0, _KILLED):
+            raise ConfigError(f"lab act {planned.event}", self._last_words(f"{planned.event}-{index}"))
+
+    def _last_words(self, log: str) -> str:
+        path = self._lab.scratch / f"program-{log}.log"
+        said = path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else ""
+        return said.splitlines()[-1] if said else "it said nothing"
+
+
+def describe(planned: Planned) -> str:
+    """One line about an action, for people."""
+    match planned.action:
+        case Perform(act=act, host=host, attack_class=attack_class):
+            what = "benign" if attack_class is AttackClass.BENIGN else f"attack, {attack_class.value}"
+            return f"{host}: {act} ({what}; {planned.event})"
+        case Cut(target=target, mode=mode):
+            return f"{target}: cut, {mode} ({planned.event})"
+        case Restore(target=target):
+            return f"{target}: works again ({planned.event})"
+        case PowerOff(host=host):
+            return f"{host}: loses its power ({planned.event})"
+        case PowerOn(host=host, address=address):
+            return f"{host}: has power{f', now at {address}' if address else ''} ({planned.event})"
