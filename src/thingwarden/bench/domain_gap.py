@@ -66,6 +66,23 @@ class WorldWords:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Telltale:
+    """A word that was assigned to its world with confidence.
+
+    Attributes:
+        subject: as in ``WorldWords``.
+        buckets: of all fields.
+        is_second: which world it is of.
+        probability: of that world, as the trees said without having seen the run.
+    """
+
+    subject: str
+    buckets: tuple[int, ...]
+    is_second: bool
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gap:
     """How well two worlds were told apart on runs held out.
 
@@ -77,6 +94,7 @@ class Gap:
         runs: how many runs or devices.
         gain_ratios: of each field, its share of what the trees gained, falling.
         field_aucs: of each field alone, falling.
+        telltales: of each subject and world the word that was assigned with most confidence, falling.
     """
 
     auc: float
@@ -87,6 +105,7 @@ class Gap:
     runs: tuple[int, int]
     gain_ratios: dict[str, float]
     field_aucs: dict[str, float]
+    telltales: tuple[Telltale, ...]
 
 
 def tell_apart(first: WorldWords, second: WorldWords, *, seed: int = 0) -> Gap | None:
@@ -119,6 +138,7 @@ def tell_apart(first: WorldWords, second: WorldWords, *, seed: int = 0) -> Gap |
         runs=(len(np.unique(first.run)), len(np.unique(second.run))),
         gain_ratios=_falling(dict(zip(FIELD_NAMES, gains.tolist(), strict=True))),
         field_aucs=_falling(alone),
+        telltales=_telltales(both, is_second, score),
     )
 
 
@@ -201,6 +221,23 @@ def _interval(
             drawn.append(_auc(is_second[kept], score[kept], (weight * often)[kept]))
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
+
+
+def _telltales(both: WorldWords, is_second: npt.NDArray[np.bool_], score: Floats) -> tuple[Telltale, ...]:
+    probability = np.where(is_second, score, 1.0 - score)
+    found = []
+    for subject in np.unique(both.subject).tolist():
+        for side in (False, True):
+            rows = np.flatnonzero((both.subject == subject) & (is_second == side))
+            if len(rows):
+                row = rows[probability[rows].argmax()]
+                buckets = tuple(both.fields[row].tolist())
+                found.append(
+                    Telltale(
+                        subject=subject.decode(), buckets=buckets, is_second=side, probability=float(probability[row])
+                    )
+                )
+    return tuple(sorted(found, key=lambda item: -item.probability))
 
 
 def _auc(is_second: npt.NDArray[np.bool_], score: Floats, weight: Floats) -> float:

@@ -45,6 +45,9 @@ def test_the_field_that_differs_is_named_first() -> None:
     assert gap.auc > 0.7
     assert next(iter(gap.gain_ratios)) == next(iter(gap.field_aucs)) == "duration"
     assert gap.field_aucs["conn_state"] < 0.56
+    assert {telltale.is_second for telltale in gap.telltales} == {False, True}
+    assert all(telltale.probability > 0.8 for telltale in gap.telltales)
+    assert all((telltale.buckets[DURATION] > 7) == telltale.is_second for telltale in gap.telltales)
 
 
 def test_what_tells_single_runs_apart_is_not_rewarded() -> None:
