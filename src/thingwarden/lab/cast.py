@@ -78,14 +78,14 @@ class _Stage:
         return found
 
 
-def cast_attack(rng: random.Random, hosts: Mapping[str, Host], duration_s: float, name: str) -> list[Planned]:
+def cast_attack(rng: random.Random, hosts: Mapping[str, Host], duration_s: float, number: int) -> list[Planned]:
     """One attack: an act, who does it, to whom, when, how long and how.
 
     Args:
         rng: of this attack alone.
         hosts: of the LAN, by name.
         duration_s: of the run.
-        name: of the happening, unique in the network.
+        number: of the attack in its network.
 
     Returns:
         nothing where the act that was drawn has nobody to work on in this network.
@@ -93,12 +93,12 @@ def cast_attack(rng: random.Random, hosts: Mapping[str, Host], duration_s: float
     acts = sorted(act for act, kind in ACTS.items() if kind.attack_class is not AttackClass.BENIGN)
     attack_class = rng.choice(sorted({ACTS[act].attack_class.value for act in acts}))
     act = rng.choice([act for act in acts if ACTS[act].attack_class.value == attack_class])
-    return _cast(act, ATTACK_PARTS, rng, hosts, duration_s, name)
+    return _cast(act, ATTACK_PARTS, rng, hosts, duration_s, number)
 
 
-def cast_oddity(rng: random.Random, hosts: Mapping[str, Host], duration_s: float, name: str) -> list[Planned]:
+def cast_oddity(rng: random.Random, hosts: Mapping[str, Host], duration_s: float, number: int) -> list[Planned]:
     """One harmless oddity, drawn as ``cast_attack`` draws an attack."""
-    return _cast(rng.choice(sorted(ODDITY_PARTS)), ODDITY_PARTS, rng, hosts, duration_s, name)
+    return _cast(rng.choice(sorted(ODDITY_PARTS)), ODDITY_PARTS, rng, hosts, duration_s, number)
 
 
 def _cast(
@@ -107,7 +107,7 @@ def _cast(
     rng: random.Random,
     hosts: Mapping[str, Host],
     duration_s: float,
-    name: str,
+    number: int,
 ) -> list[Planned]:
     part = rng.choices(parts[kind], [part.weight for part in parts[kind]])[0]
     stage = _Stage(rng, hosts)
@@ -126,7 +126,7 @@ def _cast(
             return []
     begins_s = _log_uniform(rng, _SHORTEST_S, max(2.0 * _SHORTEST_S, 0.9 * duration_s))
     occasion = Occasion(
-        name=f"{name}:{kind}",
+        name=f"{kind}-{number}",
         by=by,
         on=on,
         ip_version=4,
@@ -135,7 +135,7 @@ def _cast(
         settings=settings,
         hosts=hosts,
         rng=rng,
-        place=f"network's {name}, {kind}",
+        place=f"{kind}-{number} of a random network",
     )
     return expand(kind, _in_family(occasion))
 

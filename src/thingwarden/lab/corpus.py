@@ -30,6 +30,7 @@ from thingwarden.encode.sentence import local_ends
 from thingwarden.ingest.lab_corpus import LabDevice, LabManifest, LabNetwork, write_manifest, write_network
 from thingwarden.lab.draw import CorpusRecipe, Purpose, describe_condition, draw_network, present_s
 from thingwarden.lab.timeline import Perform, Schedule
+from thingwarden.lab.truth import event_kind
 
 JOURNAL_FILE: Final = "drawn.jsonl"
 """One line per finished network, in the order of finishing, so that a run that was cut off goes on."""
@@ -153,7 +154,7 @@ def describe_network(schedule: Schedule, number: int, seed: int, purpose: Purpos
     """
     performed = [item.action for item in schedule.planned if isinstance(item.action, Perform)]
     is_attack = {action.act: action.attack_class is not AttackClass.BENIGN for action in performed}
-    oddities = {item.event.partition(":")[2] or item.event for item in schedule.planned}
+    oddities = {event_kind(item.event) for item in schedule.planned}
     return LabNetwork(
         name=f"net-{number:05d}",
         file=f"net-{number:05d}.npz",

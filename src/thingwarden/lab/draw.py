@@ -204,9 +204,9 @@ class _Draw:
         by_name = {host.name: host for host in hosts}
         planned: list[Planned] = []
         for place in range(attack_count):
-            planned += cast_attack(self._stream("attack", place), by_name, duration_s, f"attack-{place + 1}")
+            planned += cast_attack(self._stream("attack", place), by_name, duration_s, place + 1)
         for place in range(oddity_count):
-            planned += cast_oddity(self._stream("oddity", place), by_name, duration_s, f"oddity-{place + 1}")
+            planned += cast_oddity(self._stream("oddity", place), by_name, duration_s, place + 1)
         return tuple(sorted((item for item in planned if item.at_s < duration_s), key=lambda item: item.at_s))
 
     def _stream(self, what: str, place: int) -> random.Random:
