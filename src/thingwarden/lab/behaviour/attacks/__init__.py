@@ -9,10 +9,14 @@ from __future__ import annotations
 from typing import Any, Final
 
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks.broker import BROKER_ABUSES
 from thingwarden.lab.behaviour.attacks.control import CONTROLS
 from thingwarden.lab.behaviour.attacks.download import DOWNLOADS
 from thingwarden.lab.behaviour.attacks.exfiltration import EXFILTRATIONS
+from thingwarden.lab.behaviour.attacks.flood import FLOODS
 from thingwarden.lab.behaviour.attacks.guess import GUESSES
+from thingwarden.lab.behaviour.attacks.industrial import INDUSTRIAL
+from thingwarden.lab.behaviour.attacks.mitm import MITM
 from thingwarden.lab.behaviour.attacks.scan import SCANS
 from thingwarden.lab.behaviour.attacks.tunnel import TUNNELS
 
@@ -23,5 +27,9 @@ ATTACKS: Final[dict[str, ActKind[Any]]] = {
     **CONTROLS,
     **TUNNELS,
     **EXFILTRATIONS,
+    **FLOODS,
+    **BROKER_ABUSES,
+    **MITM,
+    **INDUSTRIAL,
 }
 """By name, as recipes and the catalogue of acts know them."""
