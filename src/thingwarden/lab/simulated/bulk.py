@@ -1,0 +1,171 @@
+"""Many TCP segments at once: what a transfer of more than one segment looks like, worked out on arrays.
+
+In: one side of a connection and how much it sends. Out: packets at the capture, and when the last byte arrives.
+Must never: loop over segments; only over the few rounds in which the window grows and losses are repaired.
+Source: RFC 5681, RFC 6582, RFC 9438; initial window of ten segments as Linux has it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.domain.packet import PAYLOAD_HEAD_LENGTH, TCP_ACK
+from thingwarden.lab.simulated.capture import ROW, pack_rest
+from thingwarden.lab.simulated.link import LOST
+
+if TYPE_CHECKING:
+    from thingwarden.lab.simulated.tcp import Side
+
+_SPACING_S: Final = 2.5e-6
+"""Between two segments that the kernel sends back to back."""
+_KERNEL_S: Final = 6e-6
+_MOST_SEGMENTS: Final = 400
+_WINDOW_AFTER_LOSS: Final = 0.7
+_LEAST_RETRY_S: Final = 0.2
+_SELECTIVE_ACK_BYTES: Final = 12
+_PSH: Final = 0x08
+_OPEN_WINDOW: Final = 502
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Burst:
+    """What is to be sent: ``quick_acks`` segments at the beginning are each acknowledged at once."""
+
+    wire_bytes: int
+    head: bytes
+    at_s: float
+    quick_acks: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Landing:
+    """When the last segment was first sent, when all had arrived, and whether the last one was acknowledged."""
+
+    segment_count: int
+    sent_at_s: float
+    arrived_at_s: float
+    is_acknowledged: bool
+
+
+def send_burst(side: Side, burst: Burst) -> Landing:
+    """Send ``burst`` from ``side``, whose window grows or shrinks by what happens; both hosts are up."""
+    count = -(-burst.wire_bytes // side.mss_bytes)
+    size_bytes = np.full(count, side.mss_bytes, dtype=np.int64)
+    size_bytes[-1] = burst.wire_bytes - (count - 1) * side.mss_bytes
+    departs_s = _departures(side, burst.at_s, count)
+    arrives_s = _fly(side, size_bytes, departs_s, burst.head)
+    is_acknowledged = _acknowledge(side, size_bytes, arrives_s, burst.quick_acks)
+    return Landing(
+        segment_count=count,
+        sent_at_s=float(departs_s[-1]) + _SPACING_S,
+        arrived_at_s=float(arrives_s.max()),
+        is_acknowledged=is_acknowledged,
+    )
+
+
+def _departures(side: Side, at_s: float, count: int) -> npt.NDArray[np.float64]:
+    """When each segment is first sent: the window's worth per round trip, at most as fast as the slowest link."""
+    link_rates = [
+        channel.link.rate_mbps
+        for channel in (side.host.outward, side.other.host.inward)
+        if channel.link is not None and channel.link.rate_mbps
+    ]
+    spacing_s = max([_SPACING_S, *(12e-3 / rate for rate in link_rates)])
+    departs_s = np.empty(count)
+    done = 0
+    while done < count:
+        now = min(side.segments_allowed, count - done)
+        departs_s[done : done + now] = at_s + np.arange(now) * spacing_s
+        at_s += max(side.rtt_s, now * spacing_s)
+        done += now
+        if now == side.segments_allowed:
+            side.segments_allowed = min(2 * side.segments_allowed, _MOST_SEGMENTS)
+    return departs_s
+
+
+def _fly(
+    side: Side, size_bytes: npt.NDArray[np.int64], departs_s: npt.NDArray[np.float64], head: bytes
+) -> npt.NDArray[np.float64]:
+    """When each segment arrives at last; every attempt that reaches the capture is noted."""
+    rng = side.network.bulk_rng
+    arrives_s = np.full(len(size_bytes), LOST)
+    missing = np.arange(len(size_bytes))
+    retry_s = side.rtt_s
+    while len(missing):
+        packet_bytes = side.header_bytes + size_bytes[missing]
+        seen_s = side.host.outward.cross_many(departs_s, packet_bytes, rng)
+        is_seen = seen_s != LOST
+        _note_data(side, missing[is_seen], size_bytes, seen_s[is_seen], head)
+        landed_s = np.full(len(missing), LOST)
+        landed_s[is_seen] = side.other.host.inward.cross_many(seen_s[is_seen], packet_bytes[is_seen], rng)
+        arrives_s[missing] = landed_s
+        is_lost = landed_s == LOST
+        if is_lost.any():
+            side.segments_allowed = max(2, int(side.segments_allowed * _WINDOW_AFTER_LOSS))
+        missing, departs_s = missing[is_lost], departs_s[is_lost]
+        # Three later segments that arrive tell of a loss; at the tail, and for what is lost again, a timer does.
+        is_tail = missing >= len(size_bytes) - 3
+        departs_s = departs_s + np.where(is_tail | (retry_s > side.rtt_s), _LEAST_RETRY_S + retry_s, retry_s)
+        retry_s = retry_s * 2 + 1e-3
+    return arrives_s
+
+
+def _acknowledge(
+    side: Side, size_bytes: npt.NDArray[np.int64], arrives_s: npt.NDArray[np.float64], quick_acks: int
+) -> bool:
+    """Note the acknowledgements of segments that arrive so; whether the last one is acknowledged at once."""
+    count = len(arrives_s)
+    order_s = np.sort(arrives_s)
+    whole_s = np.maximum.accumulate(arrives_s)
+    done = np.searchsorted(whole_s, order_s, side="right")
+    advance = np.diff(done, prepend=0)
+    is_hole = advance == 0
+    number = np.arange(count)
+    is_due = (number < quick_acks) | ((number - quick_acks) % 2 == 1) | (advance != 1)
+    is_last_due = bool(is_due[-1])
+    rows = np.flatnonzero(is_due)
+    packet_bytes = side.header_bytes + np.where(is_hole[rows], _SELECTIVE_ACK_BYTES, 0)
+    other = side.other
+    seen_s = other.host.outward.cross_many(order_s[rows] + _KERNEL_S, packet_bytes, side.network.bulk_rng)
+    ends = np.concatenate([[0], np.cumsum(size_bytes)])[done[rows]]
+    is_seen = seen_s != LOST
+    if other.lane and is_seen.any():
+        block = _block(other, seen_s[is_seen])
+        block["ip_bytes"] = packet_bytes[is_seen]
+        block["tcp_flags"] = TCP_ACK
+        block["tcp_seq"] = other.next_seq
+        block["tcp_ack"] = (side.next_seq + ends[is_seen]) & 0xFFFF_FFFF
+        side.network.capture.add_block(block)
+    return is_last_due
+
+
+def _note_data(
+    side: Side,
+    segments: npt.NDArray[np.int64],
+    size_bytes: npt.NDArray[np.int64],
+    seen_s: npt.NDArray[np.float64],
+    head: bytes,
+) -> None:
+    if not side.lane or not len(segments):
+        return
+    block = _block(side, seen_s)
+    block["ip_bytes"] = side.header_bytes + size_bytes[segments]
+    block["payload_bytes"] = size_bytes[segments]
+    block["tcp_flags"] = np.where(segments == len(size_bytes) - 1, TCP_ACK | _PSH, TCP_ACK)
+    block["tcp_seq"] = (side.next_seq + segments * side.mss_bytes) & 0xFFFF_FFFF
+    block["tcp_ack"] = side.received_to
+    if segments[0] == 0:
+        start = head[:PAYLOAD_HEAD_LENGTH].ljust(PAYLOAD_HEAD_LENGTH, b"\0")
+        block["payload_head"][0] = np.frombuffer(start, dtype=np.uint8)
+    side.network.capture.add_block(block)
+
+
+def _block(side: Side, seen_s: npt.NDArray[np.float64]) -> npt.NDArray[Any]:
+    row = side.lane + pack_rest(0.0, 0, 0, 0, 0, 0, _OPEN_WINDOW, b"")
+    block = np.repeat(np.frombuffer(row, dtype=ROW), len(seen_s))
+    block["at_s"] = seen_s
+    return block

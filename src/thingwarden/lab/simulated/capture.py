@@ -1,0 +1,201 @@
+"""What passes the gateway's switch, as packet columns, and metered into labelled flows.
+
+In: packets in any order, each with the label of the act that caused it. Out: ``PacketBatch`` and ``FlowBatch``.
+Must never: hand out a packet before everything earlier is known, or keep more than what is not settled yet.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.domain.flow import DETAIL_LENGTH, FlowBatch, Labels
+from thingwarden.domain.packet import PAYLOAD_HEAD_LENGTH, PROTO_ICMP, PROTO_ICMP6, PacketBatch
+from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.ingest.flow_key import mix_words
+from thingwarden.ingest.flow_table import FlowTable
+from thingwarden.ingest.metering import finish_flows, meter_packets
+
+ROW: Final = np.dtype(
+    [
+        ("src_address", "<u8", (2,)),
+        ("dst_address", "<u8", (2,)),
+        ("src_mac", "<u8"),
+        ("dst_mac", "<u8"),
+        ("src_port", "<u2"),
+        ("dst_port", "<u2"),
+        ("proto", "u1"),
+        ("label", "<i4"),
+        ("at_s", "<f8"),
+        ("ip_bytes", "<u4"),
+        ("payload_bytes", "<u4"),
+        ("tcp_flags", "u1"),
+        ("tcp_seq", "<u4"),
+        ("tcp_ack", "<u4"),
+        ("tcp_receive_bytes", "<u2"),
+        ("payload_head", "u1", (PAYLOAD_HEAD_LENGTH,)),
+    ]
+)
+"""One packet; what all packets of one direction of a flow share comes first."""
+
+pack_lane: Final[Callable[..., bytes]] = struct.Struct("<QQQQQQHHBi").pack
+"""Source, destination (high, low), MACs, ports, protocol, label: the first half of ``ROW``."""
+pack_rest: Final[Callable[..., bytes]] = struct.Struct(f"<dIIBIIH{PAYLOAD_HEAD_LENGTH}s").pack
+"""Instant, IP bytes, payload bytes, flags, sequence, acknowledgement, window, payload head: the second half."""
+
+BENIGN_LABEL: Final = 0
+
+Rows = npt.NDArray[Any]
+
+
+class Capture:
+    """Packets as they were seen, not yet in order.
+
+    Attributes:
+        rows: packed packets, to be appended to.
+    """
+
+    def __init__(self) -> None:
+        self.rows: list[bytes] = []
+        self._blocks: list[Rows] = []
+        self._block_count = 0
+
+    def __len__(self) -> int:
+        return len(self.rows) + self._block_count
+
+    def add_block(self, block: Rows) -> None:
+        """Note many packets at once, of dtype ``ROW``."""
+        self._blocks.append(block)
+        self._block_count += len(block)
+
+    def take_until(self, at_s: float) -> Rows:
+        """Remove and give the packets before ``at_s``, in order."""
+        fresh = np.frombuffer(b"".join(self.rows), dtype=ROW)
+        self.rows.clear()
+        rows = np.concatenate([*self._blocks, fresh]) if self._blocks else fresh
+        order = np.argsort(rows["at_s"], kind="stable")
+        count = int(np.searchsorted(rows["at_s"][order], at_s))
+        rest = rows[order[count:]]
+        self._blocks, self._block_count = [rest], len(rest)
+        return rows[order[:count]]
+
+
+class LabelBook:
+    """Numbers for what an act's packets are labelled with; 0 is benign life."""
+
+    def __init__(self) -> None:
+        self._classes = [CLASS_INDEX[AttackClass.BENIGN]]
+        self._details = [b""]
+
+    def add(self, attack_class: AttackClass, detail: bytes) -> int:
+        """A number for packets of this class and detail."""
+        self._classes.append(CLASS_INDEX[attack_class])
+        self._details.append(detail)
+        return len(self._classes) - 1
+
+    def labels(self, numbers: npt.NDArray[np.int64]) -> Labels:
+        """Ground truth for flows labelled by ``numbers``."""
+        attack_class = np.array(self._classes, dtype=np.int8)[numbers]
+        return Labels(
+            malicious=(attack_class != CLASS_INDEX[AttackClass.BENIGN]).astype(np.int8),
+            attack_class=attack_class,
+            ton_class=np.full(len(numbers), -1, dtype=np.int8),
+            detail=np.array(self._details, dtype=f"S{DETAIL_LENGTH}")[numbers],
+        )
+
+
+class Meter:
+    """Flows of a capture, labelled by their first packet.
+
+    Args:
+        book: what the labels of the packets mean.
+        began_at_s: Unix seconds of the capture's second 0.
+    """
+
+    def __init__(self, book: LabelBook, began_at_s: float) -> None:
+        self._book = book
+        self._began_at_s = began_at_s
+        self._table = FlowTable.empty()
+        self._marks = np.zeros(0, dtype=[("digest", "<u8"), ("at_s", "<f8"), ("label", "<i4")])
+
+    def push(self, rows: Rows) -> FlowBatch:
+        """Meter the next packets, in order; the flows that ended."""
+        packets = packets_from_rows(rows, self._began_at_s)
+        self._note_labels(packets, rows["label"])
+        self._table, ended = meter_packets(self._table, packets)
+        return self._label(ended)
+
+    def finish(self) -> FlowBatch:
+        """The flows still open."""
+        ended = self._label(finish_flows(self._table))
+        self._table = FlowTable.empty()
+        return ended
+
+    def _note_labels(self, packets: PacketBatch, label: npt.NDArray[np.int32]) -> None:
+        marked = np.flatnonzero(label != BENIGN_LABEL)
+        open_since_s = float(self._table.started_at_s.min()) if len(self._table) else np.inf
+        kept = self._marks[self._marks["at_s"] >= open_since_s]
+        fresh = np.zeros(len(marked), dtype=self._marks.dtype)
+        if len(marked):
+            part = packets.take(marked)
+            fresh["digest"] = _digest(
+                part.at_s, part.src_address, part.dst_address, part.src_port, part.dst_port, part.proto
+            )
+            fresh["at_s"], fresh["label"] = part.at_s, label[marked]
+        self._marks = np.concatenate([kept, fresh])
+
+    def _label(self, flows: FlowBatch) -> FlowBatch:
+        digest = _digest(
+            flows.started_at_s, flows.orig_address, flows.resp_address, flows.orig_port, flows.resp_port, flows.proto
+        )
+        numbers = np.zeros(len(flows), dtype=np.int64)
+        if len(self._marks) and len(flows):
+            order = np.argsort(self._marks["digest"], kind="stable")
+            known = self._marks["digest"][order]
+            place = np.minimum(np.searchsorted(known, digest), len(known) - 1)
+            found = known[place] == digest
+            numbers[found] = self._marks["label"][order][place[found]]
+        return replace(flows, labels=self._book.labels(numbers))
+
+
+def packets_from_rows(rows: Rows, began_at_s: float) -> PacketBatch:
+    """The columns of captured packets, their instants as Unix seconds in whole microseconds, as a capture has them."""
+    return PacketBatch(
+        at_s=np.round(rows["at_s"] * 1e6) / 1e6 + began_at_s,
+        src_address=np.ascontiguousarray(rows["src_address"]),
+        dst_address=np.ascontiguousarray(rows["dst_address"]),
+        src_port=np.ascontiguousarray(rows["src_port"]),
+        dst_port=np.ascontiguousarray(rows["dst_port"]),
+        proto=np.ascontiguousarray(rows["proto"]),
+        ip_bytes=rows["ip_bytes"].astype(np.int64),
+        payload_bytes=rows["payload_bytes"].astype(np.int64),
+        tcp_flags=np.ascontiguousarray(rows["tcp_flags"]),
+        tcp_seq=np.ascontiguousarray(rows["tcp_seq"]),
+        tcp_ack=np.ascontiguousarray(rows["tcp_ack"]),
+        tcp_receive_bytes=np.ascontiguousarray(rows["tcp_receive_bytes"]),
+        src_mac=np.ascontiguousarray(rows["src_mac"]),
+        dst_mac=np.ascontiguousarray(rows["dst_mac"]),
+        payload_head=np.ascontiguousarray(rows["payload_head"]),
+    )
+
+
+def _digest(
+    at_s: npt.NDArray[np.float64],
+    one: npt.NDArray[np.uint64],
+    other: npt.NDArray[np.uint64],
+    one_port: npt.NDArray[np.uint16],
+    other_port: npt.NDArray[np.uint16],
+    proto: npt.NDArray[np.uint8],
+) -> npt.NDArray[np.uint64]:
+    """Equal for both directions of a packet or flow that began at one instant; of ICMP the ports do not count."""
+    has_ports = ~np.isin(proto, (PROTO_ICMP, PROTO_ICMP6))
+    ends = [
+        mix_words(mix_words(address[:, 0]) ^ address[:, 1] ^ ((port * has_ports).astype(np.uint64) << np.uint64(32)))
+        for address, port in ((one, one_port), (other, other_port))
+    ]
+    return mix_words(mix_words(ends[0] + ends[1]) ^ np.ascontiguousarray(at_s).view(np.uint64) ^ proto)

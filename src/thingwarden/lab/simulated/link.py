@@ -1,0 +1,87 @@
+"""What a packet meets on its way: delay, jitter, loss, and the failures that a schedule brings.
+
+In: a ``Link`` of the condition. Out: when a packet that enters comes out at the other end, infinity for never.
+Must never: let a packet overtake another of the same direction, except where the link reorders.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.lab.condition import Link
+
+LOST: Final = math.inf
+_HOP_S: Final = 9e-6
+_HOP_SPREAD_S: Final = 14e-6
+"""A virtual Ethernet pair, a bridge port and the kernels on both sides; the spread is uniform."""
+_FOLLOWING_S: Final = 1e-6
+
+
+class Channel:
+    """One direction of the link between a host and the gateway.
+
+    Attributes:
+        link: None where it only takes the kernel's time.
+        is_cut: nothing passes.
+    """
+
+    __slots__ = ("_last_s", "_overtakes", "is_cut", "link", "rng")
+
+    def __init__(self, link: Link | None, rng: random.Random) -> None:
+        self.link = None if link is None or link.is_plain else link
+        self.rng = rng
+        self.is_cut = False
+        self._last_s = 0.0
+        self._overtakes = False
+
+    def cross(self, at_s: float, size_bytes: int) -> float:
+        """When a packet of ``size_bytes`` that enters now, at ``at_s``, leaves; ``LOST`` if it never does."""
+        out_s = self.cross_alone(at_s, size_bytes)
+        if out_s != LOST and not self._overtakes:
+            out_s = self._last_s = max(out_s, self._last_s + _FOLLOWING_S)
+        return out_s
+
+    def cross_alone(self, at_s: float, size_bytes: int) -> float:
+        """As ``cross`` for a packet at any other instant, which no other one comes near."""
+        random_share = self.rng.random
+        if self.is_cut:
+            return LOST
+        out_s = at_s + _HOP_S + random_share() * _HOP_SPREAD_S
+        link = self.link
+        if link is None:
+            return out_s
+        if link.loss_ratio and random_share() < link.loss_ratio:
+            return LOST
+        if link.rate_mbps:
+            out_s += size_bytes * 8e-6 / link.rate_mbps
+        self._overtakes = link.reorder_ratio > 0.0 and random_share() < link.reorder_ratio
+        if self._overtakes:
+            return out_s
+        delay_ms = self.rng.gauss(link.delay_ms, link.jitter_ms) if link.jitter_ms else link.delay_ms
+        return out_s + delay_ms * 1e-3 if delay_ms > 0 else out_s
+
+    def cross_many(
+        self, at_s: npt.NDArray[np.float64], size_bytes: npt.NDArray[np.int64], rng: np.random.Generator
+    ) -> npt.NDArray[np.float64]:
+        """As ``cross`` for packets in the order in which they enter."""
+        count = len(at_s)
+        if self.is_cut:
+            return np.full(count, LOST)
+        out_s = at_s + _HOP_S + rng.random(count) * _HOP_SPREAD_S
+        link = self.link
+        if link is None:
+            return np.maximum.accumulate(out_s)
+        if link.rate_mbps:
+            out_s += size_bytes * 8e-6 / link.rate_mbps
+        delay_s = np.maximum(rng.normal(link.delay_ms, link.jitter_ms, count), 0.0) * 1e-3
+        delayed_s = np.maximum.accumulate(out_s + delay_s)
+        if link.reorder_ratio:
+            delayed_s = np.where(rng.random(count) < link.reorder_ratio, out_s, delayed_s)
+        if link.loss_ratio:
+            delayed_s[rng.random(count) < link.loss_ratio] = LOST
+        return delayed_s

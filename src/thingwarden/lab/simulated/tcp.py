@@ -1,0 +1,567 @@
+"""TCP as a Linux kernel speaks it, as far as a capture shows: handshakes, segments, acknowledgements, ends, losses.
+
+In: what two programs send and when. Out: packets at the capture point, and data at the other side.
+Must never: schedule anything for a packet that only the capture sees; acknowledgements are worked out when next needed.
+Source: RFC 9293, RFC 6298; the rules for delayed acknowledgements are those of Linux (net/ipv4/tcp_input.c).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from thingwarden.domain.packet import PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
+from thingwarden.lab.simulated.bulk import Burst, send_burst
+from thingwarden.lab.simulated.capture import pack_rest
+from thingwarden.lab.simulated.clock import FOREVER, Waiter
+from thingwarden.lab.simulated.link import LOST
+from thingwarden.lab.simulated.network import GATEWAY_UPLINK, Host, Network, Place, address_version
+
+TCP_PSH: Final = 0x08
+
+_IP_BYTES: Final = {4: 20, 6: 40}
+_PLAIN_TCP_BYTES: Final = 20
+_STAMPED_TCP_BYTES: Final = 32
+"""With timestamps, as every packet of an established connection has them."""
+_SYN_TCP_BYTES: Final = 40
+MTU_BYTES: Final = 1500
+
+SYN_WINDOW: Final = 64240
+SYN_ACK_WINDOW: Final = 65160
+OPEN_WINDOW: Final = 502
+
+_KERNEL_S: Final = 6e-6
+_DELAYED_ACK_S: Final = 0.04
+_LEAST_RETRY_S: Final = 0.2
+_MOST_RETRY_S: Final = 120.0
+_MOST_RETRIES: Final = 15
+_ORPHAN_RETRIES: Final = 8
+_CONNECT_RETRY_S: Final = 1.0
+_ARP_GIVES_UP_S: Final = 3.07
+_FAREWELL_S: Final = 5.0
+"""How long a closed connection lets data pass unread before the kernel answers it by a reset."""
+_FIRST_WINDOW: Final = 10
+_SLICE_BYTES: Final = 1 << 17
+_SEQUENCE_MASK: Final = 0xFFFF_FFFF
+
+OnAccept: TypeAlias = Callable[["Side"], None]
+
+
+@dataclass(slots=True)
+class Listener:
+    """A port on which a host accepts connections."""
+
+    on_accept: OnAccept
+
+
+@dataclass(frozen=True, slots=True)
+class _Segment:
+    """What is sent at one moment and fits one packet."""
+
+    seq: int
+    wire_bytes: int
+    head: bytes
+    data: bytes
+    is_fin: bool
+
+
+class Side:
+    """One end of a TCP connection, and the ``Stream`` that a program sees.
+
+    Args:
+        network: that both ends are on.
+        host: this end's.
+        lane: what packets sent from here begin with in the capture; empty if it sees none.
+        version: of IP.
+        peer: address and port of the other end, as seen from here.
+    """
+
+    __slots__ = (
+        "ack_due_s", "ack_due_to", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
+        "host", "is_closed", "is_gone", "lane", "last_due_s", "last_heard_s", "mss_bytes", "network",
+        "next_seq", "other", "peer_name", "quick_left", "received_to", "rtt_s", "segments_allowed", "sent_fin",
+        "unread", "unsent", "version", "waiter",
+    )  # fmt: skip
+
+    other: Side
+
+    def __init__(self, network: Network, host: Host, lane: bytes, version: int, peer: tuple[str, int]) -> None:
+        self.network = network
+        self.host = host
+        self.lane = lane
+        self.version = version
+        self.peer_name = peer
+        self.header_bytes = _IP_BYTES[version] + _STAMPED_TCP_BYTES
+        self.mss_bytes = MTU_BYTES - self.header_bytes
+        self.next_seq = network.rng.getrandbits(32)
+        self.received_to = 0
+        self.rtt_s = 1e-4
+        self.segments_allowed = _FIRST_WINDOW
+        self.free_at_s = self.last_due_s = 0.0
+        self.last_heard_s = -FOREVER
+        self.has_replied = False
+        self.ack_due_s = FOREVER
+        self.ack_due_to = 0
+        self.unread: list[bytes] = []
+        self.unsent: list[_Segment] | None = None
+        self.waiter: Waiter | None = None
+        self.error: OSError | None = None
+        self.quick_left = 16
+        self.sent_fin = self.got_fin = self.is_closed = self.is_gone = False
+        self.closed_at_s = FOREVER
+
+    @property
+    def peer(self) -> tuple[str, int]:
+        """Address and port of the other side."""
+        return self.peer_name
+
+    async def send(self, data: bytes) -> None:
+        """Send all of ``data``; returns when the kernel has it.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        await self.send_as(data, len(data), data)
+
+    async def send_as(self, data: bytes, wire_bytes: int, head: bytes) -> None:
+        """Send ``data``, which takes ``wire_bytes`` and begins with ``head`` on the wire.
+
+        Raises:
+            OSError: the connection is gone.
+        """
+        self.require_open()
+        while wire_bytes > _SLICE_BYTES:
+            part = data[:_SLICE_BYTES]
+            self.transmit(part, _SLICE_BYTES, head)
+            data, wire_bytes, head = data[_SLICE_BYTES:], wire_bytes - _SLICE_BYTES, b""
+            await self.network.clock.sleep(self.free_at_s - self.network.clock.now_s)
+            self.require_open()
+        if wire_bytes:
+            self.transmit(data, wire_bytes, head)
+
+    async def receive(self, timeout_s: float | None = None) -> bytes:
+        """What has come; empty once the other side has finished.
+
+        Raises:
+            TimeoutError: nothing came within ``timeout_s``.
+            OSError: the connection was reset.
+        """
+        if not self.unread and not self.got_fin and self.error is None:
+            clock = self.network.clock
+            self.waiter = clock.waiter()
+            await clock.wait_until(FOREVER if timeout_s is None else clock.now_s + timeout_s)
+            self.waiter = None
+        if self.unread:
+            data = self.unread[0] if len(self.unread) == 1 else b"".join(self.unread)
+            self.unread.clear()
+            return data
+        if self.error is not None:
+            raise self.error
+        if self.got_fin:
+            return b""
+        raise TimeoutError("nothing came in time")
+
+    async def finish(self) -> None:
+        """Send FIN; receiving goes on."""
+        self.send_fin()
+
+    async def close(self) -> None:
+        """Finish, and let what still comes pass unread."""
+        self.say_goodbye()
+
+    def say_goodbye(self) -> None:
+        """As ``close``, for callers that cannot wait."""
+        if self.is_closed:
+            return
+        self.send_fin()
+        self.is_closed = True
+        self.closed_at_s = self.network.clock.now_s
+
+    def abort(self) -> None:
+        """Reset the connection."""
+        if self.is_gone or self.error is not None:
+            return
+        if self.sent_fin and self.got_fin:
+            self.is_closed = True
+            return
+        self._reset(self.network.clock.now_s)
+
+    def require_open(self) -> None:
+        """Raise what keeps data from being sent.
+
+        Raises:
+            OSError: the connection is gone, or has been finished.
+        """
+        if self.error is not None:
+            raise self.error
+        if self.sent_fin:
+            raise BrokenPipeError("sending after the end")
+
+    def transmit(self, data: bytes, wire_bytes: int, head: bytes) -> None:
+        """Put up to ``_SLICE_BYTES`` on their way; they reach the other program as ``data``."""
+        at_s = max(self.network.clock.now_s + _KERNEL_S, self.free_at_s)
+        self._note_reply(at_s)
+        if wire_bytes <= self.mss_bytes:
+            segment = _Segment(self.next_seq, wire_bytes, head, data, False)
+            self.next_seq = (self.next_seq + wire_bytes) & _SEQUENCE_MASK
+            self._launch(segment, at_s)
+        elif self.unsent is None and self.network.can_pass(self.host, self.other.host):
+            self._launch_burst(data, wire_bytes, head, at_s)
+        else:
+            self._launch_in_pieces(data, wire_bytes, head, at_s)
+
+    def send_fin(self) -> None:
+        """Send no more."""
+        if self.sent_fin or self.is_gone or self.error is not None:
+            return
+        at_s = max(self.network.clock.now_s + _KERNEL_S, self.free_at_s)
+        self._note_reply(at_s)
+        self.sent_fin = True
+        segment = _Segment(self.next_seq, 0, b"", b"", True)
+        self.next_seq = (self.next_seq + 1) & _SEQUENCE_MASK
+        self._launch(segment, at_s)
+        self._forget_if_over()
+
+    def settle(self, until_s: float) -> None:
+        """Send the delayed acknowledgement if it was due before ``until_s``."""
+        if self.ack_due_s < until_s:
+            self._send_ack(self.ack_due_s, self.ack_due_to)
+            self.ack_due_s = FOREVER
+            # Waiting for something to send along was in vain: the kernel now acknowledges at once again.
+            self.has_replied = False
+
+    def vanish(self) -> None:
+        """The host has lost its power: what it had to send is not sent."""
+        self.settle(self.network.clock.now_s)
+        self.ack_due_s = FOREVER
+        self.is_gone = True
+        self.error = ConnectionResetError("no power")
+
+    def _note_reply(self, at_s: float) -> None:
+        """Sending carries an acknowledgement; an answer given soon makes the kernel wait for the next one."""
+        self.settle(at_s)
+        self.ack_due_s = FOREVER
+        if at_s - self.last_heard_s < _DELAYED_ACK_S:
+            self.has_replied = True
+
+    def _launch(self, segment: _Segment, at_s: float) -> None:
+        """Send one segment, again after each loss; behind those that wait for a way."""
+        if self.unsent is not None:
+            self.unsent.append(segment)
+            return
+        receiver = self.other.host
+        if not self.network.can_pass(self.host, receiver):
+            self._record(segment, at_s)
+            self.unsent = [segment]
+            self.network.clock.call_at(at_s + _LEAST_RETRY_S + self.rtt_s, self._retry, 1)
+            return
+        retry_s = _LEAST_RETRY_S + self.rtt_s
+        arrives_s = LOST
+        size_bytes = self.header_bytes + segment.wire_bytes
+        seen_s = self._record(segment, at_s)
+        if seen_s != LOST:
+            arrives_s = receiver.inward.cross(seen_s, size_bytes)
+        while arrives_s == LOST:
+            at_s += retry_s
+            retry_s *= 2
+            seen_s = self._record(segment, at_s, is_again=True)
+            if seen_s != LOST:
+                arrives_s = receiver.inward.cross_alone(seen_s, size_bytes)
+        self._hand_over(segment, arrives_s)
+
+    def _record(self, segment: _Segment, at_s: float, *, is_again: bool = False) -> float:
+        size_bytes = self.header_bytes + segment.wire_bytes
+        outward = self.host.outward
+        seen_s = outward.cross_alone(at_s, size_bytes) if is_again else outward.cross(at_s, size_bytes)
+        if seen_s != LOST and self.lane and self.network.is_neighbour_known(self.host, self.other.host):
+            flags = TCP_ACK | (TCP_PSH if segment.wire_bytes else 0) | (TCP_FIN if segment.is_fin else 0)
+            self.network.capture.rows.append(
+                self.lane
+                + pack_rest(
+                    seen_s, size_bytes, segment.wire_bytes, flags, segment.seq, self.received_to, OPEN_WINDOW,
+                    segment.head,
+                )
+            )  # fmt: skip
+        return seen_s
+
+    def _hand_over(self, segment: _Segment, arrives_s: float, *, is_acknowledged: bool = False) -> None:
+        other = self.other
+        due_s = max(arrives_s + self.network.lag_s(), other.last_due_s)
+        other.last_due_s = due_s
+        self.network.clock.call_at(due_s, other.deliver, (segment, arrives_s, is_acknowledged))
+
+    def _launch_in_pieces(self, data: bytes, wire_bytes: int, head: bytes, at_s: float) -> None:
+        """Queue what cannot pass now, cut as the kernel will send it."""
+        sent_bytes = 0
+        while sent_bytes < wire_bytes:
+            part_bytes = min(self.mss_bytes, wire_bytes - sent_bytes)
+            is_last = sent_bytes + part_bytes == wire_bytes
+            # The other program learns nothing before the last segment; nothing reads in between.
+            segment = _Segment(self.next_seq, part_bytes, head, data if is_last else b"", False)
+            self.next_seq = (self.next_seq + part_bytes) & _SEQUENCE_MASK
+            self._launch(segment, at_s)
+            sent_bytes, head = sent_bytes + part_bytes, b""
+
+    def _launch_burst(self, data: bytes, wire_bytes: int, head: bytes, at_s: float) -> None:
+        burst = Burst(
+            wire_bytes=wire_bytes,
+            head=head,
+            at_s=at_s,
+            quick_acks=0 if self.other.has_replied else self.other.quick_left,
+        )
+        landing = send_burst(self, burst)
+        self.other.quick_left = max(0, self.other.quick_left - landing.segment_count)
+        segment = _Segment(self.next_seq, wire_bytes, b"", data, False)
+        self.next_seq = (self.next_seq + wire_bytes) & _SEQUENCE_MASK
+        self.free_at_s = landing.sent_at_s
+        self._hand_over(segment, landing.arrived_at_s, is_acknowledged=landing.is_acknowledged)
+
+    def _retry(self, attempt: int) -> None:
+        """The other side has not been heard of for a while: send the oldest segment again."""
+        if self.unsent is None or self.is_gone or not self.host.is_up:
+            return
+        clock = self.network.clock
+        if self.network.can_pass(self.host, self.other.host):
+            waiting, self.unsent = self.unsent, None
+            for segment in waiting:
+                self._launch(segment, clock.now_s)
+            return
+        if attempt > (_ORPHAN_RETRIES if self.is_closed else _MOST_RETRIES):
+            self.fail(TimeoutError("no answer for too long"))
+            return
+        self._record(self.unsent[0], clock.now_s)
+        pause_s = min((_LEAST_RETRY_S + self.rtt_s) * 2.0**attempt, _MOST_RETRY_S)
+        clock.call_at(clock.now_s + pause_s, self._retry, attempt + 1)
+
+    def deliver(self, arrival: tuple[_Segment, float, bool]) -> None:
+        """A segment has come."""
+        segment, at_s, is_acknowledged = arrival
+        if not self.host.is_up:
+            return
+        is_late = self.is_closed and segment.wire_bytes and at_s > self.closed_at_s + _FAREWELL_S
+        if self.is_gone or self.host.refuses or is_late:
+            self._answer_by_reset(segment, at_s)
+            return
+        self._acknowledge(segment, at_s, is_acknowledged=is_acknowledged)
+        if segment.is_fin:
+            self.got_fin = True
+            self._forget_if_over()
+        elif self.is_closed or not segment.data:
+            return
+        else:
+            self.unread.append(segment.data)
+        self._wake()
+
+    def _acknowledge(self, segment: _Segment, at_s: float, *, is_acknowledged: bool) -> None:
+        self.settle(at_s)
+        waits_already = self.ack_due_s != FOREVER
+        self.received_to = (segment.seq + segment.wire_bytes + segment.is_fin) & _SEQUENCE_MASK
+        self.last_heard_s = at_s
+        self.ack_due_s = FOREVER
+        if segment.is_fin and not self.sent_fin:
+            self.has_replied = True
+        elif is_acknowledged:
+            return
+        if not self.has_replied or waits_already or (segment.is_fin and self.sent_fin):
+            self._send_ack(at_s + _KERNEL_S, self.received_to)
+        else:
+            self.ack_due_s, self.ack_due_to = at_s + _DELAYED_ACK_S, self.received_to
+
+    def _send_ack(self, at_s: float, received_to: int) -> None:
+        seen_s = self.host.outward.cross(at_s, self.header_bytes)
+        if seen_s != LOST and self.lane:
+            self.network.capture.rows.append(
+                self.lane
+                + pack_rest(seen_s, self.header_bytes, 0, TCP_ACK, self.next_seq, received_to, OPEN_WINDOW, b"")
+            )
+
+    def _answer_by_reset(self, segment: _Segment, at_s: float) -> None:
+        """What a kernel says to a segment of a connection that it does not know."""
+        self.is_gone = True
+        size_bytes = _IP_BYTES[self.version] + _PLAIN_TCP_BYTES
+        seen_s = self.host.outward.cross(at_s + _KERNEL_S, size_bytes)
+        if seen_s == LOST:
+            return
+        if self.lane:
+            self.network.capture.rows.append(
+                self.lane + pack_rest(seen_s, size_bytes, 0, TCP_RST, self.next_seq, 0, 0, b"")
+            )
+        self._let_fail(seen_s, size_bytes)
+
+    def _reset(self, at_s: float) -> None:
+        self.settle(at_s)
+        self.ack_due_s = FOREVER
+        self.is_gone = self.is_closed = True
+        self.host.sides.pop(self, None)
+        seen_s = self.host.outward.cross(at_s + _KERNEL_S, self.header_bytes)
+        self.error = ConnectionAbortedError("aborted here")
+        if seen_s == LOST:
+            return
+        if self.lane:
+            self.network.capture.rows.append(
+                self.lane
+                + pack_rest(
+                    seen_s, self.header_bytes, 0, TCP_RST | TCP_ACK, self.next_seq, self.received_to, OPEN_WINDOW, b""
+                )
+            )
+        self._let_fail(seen_s, self.header_bytes)
+
+    def _let_fail(self, seen_s: float, size_bytes: int) -> None:
+        other = self.other
+        arrives_s = other.host.inward.cross(seen_s, size_bytes)
+        if arrives_s != LOST:
+            due_s = max(arrives_s + self.network.lag_s(), other.last_due_s)
+            self.network.clock.call_at(due_s, other.fail, ConnectionResetError("reset by the other side"))
+
+    def fail(self, error: OSError) -> None:
+        """The connection is gone."""
+        if self.is_gone:
+            return
+        self.settle(self.network.clock.now_s)
+        self.ack_due_s = FOREVER
+        self.is_gone = True
+        self.error = error
+        self.unsent = None
+        self.host.sides.pop(self, None)
+        self._wake()
+
+    def _wake(self) -> None:
+        waiter = self.waiter
+        if waiter is not None:
+            self.waiter = None
+            waiter.wake()
+
+    def _forget_if_over(self) -> None:
+        if self.sent_fin and self.got_fin and self.ack_due_s == FOREVER:
+            self.host.sides.pop(self, None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """Who wants to reach whom."""
+
+    caller: Host
+    address: str
+    port: int
+    source_port: int
+    label: int
+    timeout_s: float
+
+
+async def open_connection(network: Network, call: Call) -> Side:
+    """Shake hands with whoever has the address.
+
+    Raises:
+        ConnectionRefusedError: nobody listens on that port.
+        TimeoutError: nobody answered within ``timeout_s``.
+        OSError: there is no such neighbour, or no route.
+    """
+    clock = network.clock
+    gives_up_s = clock.now_s + call.timeout_s
+    receiver = network.find(call.address)
+    if not network.is_neighbour_known(call.caller, receiver):
+        await clock.sleep(min(call.timeout_s, _ARP_GIVES_UP_S))
+        raise TimeoutError("no answer") if call.timeout_s < _ARP_GIVES_UP_S else OSError("no such neighbour")
+    handshake = _Handshake(network, call, receiver)
+    pause_s = _CONNECT_RETRY_S
+    while True:
+        answered_s = handshake.attempt(clock.now_s + _KERNEL_S)
+        next_s = min(clock.now_s + pause_s, gives_up_s)
+        if answered_s < next_s:
+            await clock.sleep(answered_s - clock.now_s)
+            return handshake.complete(answered_s)
+        await clock.sleep(next_s - clock.now_s)
+        if clock.now_s >= gives_up_s:
+            raise TimeoutError("no answer")
+        pause_s *= 2
+
+
+class _Handshake:
+    """SYN, SYN-ACK, ACK between a caller and whoever has the address."""
+
+    def __init__(self, network: Network, call: Call, receiver: Host) -> None:
+        version = address_version(call.address)
+        source = (call.caller.own_address(version), call.source_port or call.caller.free_tcp_port())
+        target = (call.address, call.port)
+        seen_source = source
+        is_translated = version == 4 and receiver.place is Place.INTERNET and call.caller.place is Place.LAN
+        if is_translated:
+            seen_source = (GATEWAY_UPLINK, source[1])
+        there = network.lane(call.caller, source, receiver, target, PROTO_TCP, call.label)
+        back = network.lane(receiver, target, call.caller, source, PROTO_TCP, call.label)
+        self._network = network
+        self._call = call
+        self._ip_bytes = _IP_BYTES[version]
+        self._client = Side(network, call.caller, there, version, target)
+        self._server = Side(network, receiver, back, version, seen_source)
+        self._client.other, self._server.other = self._server, self._client
+        self._server.received_to = (self._client.next_seq + 1) & _SEQUENCE_MASK
+        self._is_refused = False
+        self._asked_s = 0.0
+
+    def attempt(self, at_s: float) -> float:
+        """Send a SYN at ``at_s``; when the answer reaches the caller, ``LOST`` if none does."""
+        network, client, server = self._network, self._client, self._server
+        self._asked_s = at_s
+        size_bytes = self._ip_bytes + _SYN_TCP_BYTES
+        seen_s = client.host.outward.cross(at_s, size_bytes)
+        if seen_s == LOST:
+            return LOST
+        self._note(client, pack_rest(seen_s, size_bytes, 0, TCP_SYN, client.next_seq, 0, SYN_WINDOW, b""))
+        arrives_s = server.host.inward.cross(seen_s, size_bytes)
+        if arrives_s == LOST or not server.host.is_up or self._call.port in server.host.silent_ports:
+            return LOST
+        self._is_refused = server.host.refuses or self._listener() is None
+        answer_bytes = self._ip_bytes + (_PLAIN_TCP_BYTES if self._is_refused else _SYN_TCP_BYTES)
+        back_s = server.host.outward.cross(arrives_s + _KERNEL_S, answer_bytes)
+        if back_s == LOST:
+            return LOST
+        flags, seq, window = (
+            (TCP_RST | TCP_ACK, 0, 0) if self._is_refused else (TCP_SYN | TCP_ACK, server.next_seq, SYN_ACK_WINDOW)
+        )
+        self._note(server, pack_rest(back_s, answer_bytes, 0, flags, seq, server.received_to, window, b""))
+        home_s = client.host.inward.cross(back_s, answer_bytes)
+        return home_s if network.clock.now_s <= home_s else LOST
+
+    def complete(self, at_s: float) -> Side:
+        """Acknowledge the answer that came at ``at_s``.
+
+        Raises:
+            ConnectionRefusedError: it was a reset.
+        """
+        if self._is_refused:
+            raise ConnectionRefusedError("nobody listens there")
+        client, server = self._client, self._server
+        client.rtt_s = server.rtt_s = at_s - self._asked_s
+        for side in (client, server):
+            side.next_seq = (side.next_seq + 1) & _SEQUENCE_MASK
+            side.host.sides[side] = None
+        client.received_to = server.next_seq
+        seen_s = client.host.outward.cross(at_s + _KERNEL_S, client.header_bytes)
+        if seen_s != LOST:
+            self._note(
+                client,
+                pack_rest(
+                    seen_s, client.header_bytes, 0, TCP_ACK, client.next_seq, client.received_to, OPEN_WINDOW, b""
+                ),
+            )
+        # A lost acknowledgement is made up for by the first data.
+        accepts_s = (seen_s if seen_s != LOST else at_s) + client.rtt_s / 2 + self._network.lag_s()
+        server.last_due_s = accepts_s
+        self._network.clock.call_at(accepts_s, self._accept)
+        return client
+
+    def _accept(self, _: object) -> None:
+        listener = self._listener()
+        if listener is not None and not self._server.is_gone:
+            listener.on_accept(self._server)
+
+    def _listener(self) -> Listener | None:
+        if self._call.port in self._server.host.closed_ports:
+            return None
+        return self._server.host.listeners.get(self._call.port)
+
+    def _note(self, side: Side, rest: bytes) -> None:
+        if side.lane:
+            self._network.capture.rows.append(side.lane + rest)
