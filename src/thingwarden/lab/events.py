@@ -9,15 +9,16 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thingwarden.domain.errors import ConfigError
+from thingwarden.lab.behaviour.attacks.breadth import draw_settings
 from thingwarden.lab.behaviour.catalogue import ACTS
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, INTERNET6, LAN, LAN6, SPOOFED
-from thingwarden.lab.timeline import Action, Cut, Host, Perform, Planned, Restore
+from thingwarden.lab.timeline import Action, Cut, Host, Perform, Planned, PowerOff, PowerOn, Restore
 
 _PLACES: Final = {
     "gateway": {4: str(GATEWAY), 6: str(GATEWAY6)},
@@ -35,7 +36,7 @@ class Occasion:
         by, on: names, as the recipe has them.
         ip_version: by which the ones in ``on`` are addressed.
         begins_s, lasts_s: moment and bound.
-        settings: as the recipe has them.
+        settings: as the recipe has them; where it ``varies``, acts draw the others from their whole range.
         hosts: of the LAN, by name.
         rng: random stream of this happening alone.
         place: where in which recipe, for errors.
@@ -48,6 +49,7 @@ class Occasion:
     begins_s: float
     lasts_s: float
     settings: Mapping[str, object]
+    varies: bool
     hosts: Mapping[str, Host]
     rng: random.Random
     place: str
@@ -86,13 +88,14 @@ class Occasion:
             ConfigError: the act does not take these settings.
         """
         kind = ACTS[act]
-        given = {key: self._resolve(value) for key, value in settings.items()}
+        given = draw_settings(kind.settings, self.rng) if self.varies else {}
+        given |= {key: self._resolve(value) for key, value in settings.items()}
         given |= {"lasts_s": round(self.lasts_s if lasts_s is None else lasts_s, 3)}
         given |= {"targets": tuple(self.address(name) for name in targets)} if targets else {}
         try:
             checked = kind.settings.model_validate(given)
         except ValidationError as error:
-            raise _settings_error(self.place, error) from error
+            raise settings_error(self.place, error) from error
         action = Perform(
             act=act,
             host=host,
@@ -110,16 +113,11 @@ class Occasion:
         return self.address(value[1:]) if isinstance(value, str) and value.startswith("@") else value
 
 
-def _settings_error(place: str, error: ValidationError) -> ConfigError:
+def settings_error(place: str, error: ValidationError) -> ConfigError:
+    """Names the key among the settings, what was found and what is allowed."""
     first = error.errors()[0]
     key = ".".join(("settings", *(str(part) for part in first["loc"])))
     return ConfigError(f"{place}, {key}", f"{first['msg']}, found {first['input']!r}")
-
-
-class EventSettings(BaseModel):
-    """What an event that is more than one act is given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,33 +132,177 @@ class EventKind:
 
     about: str
     expand: Callable[[Occasion], list[Planned]]
-    is_hard_negative: bool = False
+    is_hard_negative: bool = True
 
 
-class OutageSettings(EventSettings):
+class _EventSettings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class OutageSettings(_EventSettings):
     """``mode``: see ``timeline.Cut``."""
 
     mode: Literal["silent", "refusing"] = "silent"
 
 
-class PowerSettings(EventSettings):
-    """``spread_s``: between the first device to come back and the last."""
+class PowerSettings(_EventSettings):
+    """``spread_s``: within which all of them lose it, and within which all of them get it back."""
 
-    spread_s: float = Field(default=4.0, ge=0.0, le=600.0)
+    spread_s: float = Field(default=0.0, ge=0.0, le=3600.0)
 
 
-def _checked(occasion: Occasion, model: type[OutageSettings]) -> OutageSettings:
+class AddressSettings(_EventSettings):
+    """``last_byte``: of the first new address; 0 takes free ones from the top of the LAN's prefix."""
+
+    last_byte: int = Field(default=0, ge=0, le=250)
+
+
+class UpdateSettings(_EventSettings):
+    """``image_bytes`` fetched by each; ``reboot_s`` without power afterwards."""
+
+    image_bytes: int = Field(default=4_000_000, ge=1_000, le=50_000_000)
+    reboot_s: float = Field(default=3.0, gt=0.0, le=120.0)
+
+
+class BreakInSettings(_EventSettings):
+    """``guess`` is the act that finds the password, ``control`` the one by which the new bot keeps in touch."""
+
+    guess: Literal["guess_telnet", "guess_ssh", "guess_ftp", "guess_http"] = "guess_telnet"
+    control: Literal["c2_irc", "c2_http", "c2_tls", "c2_tcp", "c2_mqtt", "c2_udp"] = "c2_tcp"
+    period_s: float = Field(default=10.0, ge=2.0, le=14_400.0)
+
+
+_SettingsT = TypeVar("_SettingsT", bound=_EventSettings)
+
+
+def _checked(occasion: Occasion, model: type[_SettingsT]) -> _SettingsT:
     try:
         return model.model_validate(dict(occasion.settings))
     except ValidationError as error:
-        raise _settings_error(occasion.place, error) from error
+        raise settings_error(occasion.place, error) from error
 
 
-def _cut(occasion: Occasion) -> list[Planned]:
-    """Cut everything in ``on`` and restore it at the end."""
-    mode = _checked(occasion, OutageSettings).mode
-    cuts = [occasion.at(0.0, Cut(target=target, mode=mode)) for target in occasion.on]
-    return cuts + [occasion.at(occasion.lasts_s, Restore(target=target)) for target in occasion.on]
+def _required(occasion: Occasion, key: Literal["by", "on"]) -> tuple[str, ...]:
+    names: tuple[str, ...] = getattr(occasion, key)
+    if not names:
+        raise ConfigError(f"{occasion.place}, {key}", "nobody is named", "name at least one")
+    return names
+
+
+def _outage(targets: tuple[str, ...] = ()) -> Callable[[Occasion], list[Planned]]:
+    """Cut ``targets``, or where there are none those in ``on``, and restore them at the end."""
+
+    def expand_outage(occasion: Occasion) -> list[Planned]:
+        mode = _checked(occasion, OutageSettings).mode
+        cut = targets or _required(occasion, "on")
+        begun = [occasion.at(0.0, Cut(target=target, mode=mode)) for target in cut]
+        return begun + [occasion.at(occasion.lasts_s, Restore(target=target)) for target in cut]
+
+    return expand_outage
+
+
+def _performed(act: str, *, together_s: float = 2.0) -> Callable[[Occasion], list[Planned]]:
+    """Each in ``by`` performs ``act`` on all in ``on``, all of them beginning within ``together_s``."""
+
+    def expand_act(occasion: Occasion) -> list[Planned]:
+        performed = []
+        for host in _required(occasion, "by"):
+            offset_s = (
+                occasion.rng.uniform(0.0, min(together_s, occasion.lasts_s / 10)) if len(occasion.by) > 1 else 0.0
+            )
+            performed.append(
+                occasion.perform(
+                    act,
+                    host,
+                    settings=occasion.settings,
+                    targets=occasion.on,
+                    offset_s=offset_s,
+                    lasts_s=occasion.lasts_s - offset_s,
+                )
+            )
+        return performed
+
+    return expand_act
+
+
+def _join(occasion: Occasion) -> list[Planned]:
+    for name in _required(occasion, "by"):
+        if not occasion.hosts[name].joins:
+            raise ConfigError(f"{occasion.place}, by", f"{name} is there from the beginning", "give it joins = true")
+    return [occasion.at(0.0, PowerOn(host=name)) for name in occasion.by]
+
+
+def _lose_power(occasion: Occasion) -> list[Planned]:
+    """Those in ``by``, or all that are there, lose their power and get it back."""
+    spread_s = min(_checked(occasion, PowerSettings).spread_s, occasion.lasts_s / 2)
+    planned = []
+    for name in occasion.by or [name for name, host in occasion.hosts.items() if not host.joins]:
+        lost_s, found_s = (occasion.rng.uniform(0.0, spread_s) for _ in range(2))
+        planned.append(occasion.at(lost_s / 4, PowerOff(host=name)))
+        planned.append(occasion.at(occasion.lasts_s - spread_s + found_s, PowerOn(host=name)))
+    return planned
+
+
+def _change_address(occasion: Occasion) -> list[Planned]:
+    first = _checked(occasion, AddressSettings).last_byte
+    taken = {host.address for host in occasion.hosts.values()}
+    numbers = range(first, 251) if first else range(250, 1, -1)
+    free = iter(address for number in numbers if (address := str(LAN.network_address + number)) not in taken)
+    planned = []
+    for name in _required(occasion, "by"):
+        planned.append(occasion.at(0.0, PowerOff(host=name)))
+        planned.append(occasion.at(occasion.lasts_s, PowerOn(host=name, address=next(free))))
+    return planned
+
+
+def _update_firmware(occasion: Occasion) -> list[Planned]:
+    """Each in ``by`` fetches its image, then restarts; they do not all begin at once."""
+    settings = _checked(occasion, UpdateSettings)
+    reboot_s = min(settings.reboot_s, occasion.lasts_s / 4)
+    planned = []
+    for name in _required(occasion, "by"):
+        offset_s = occasion.rng.uniform(0.0, occasion.lasts_s / 4)
+        fetches_s = occasion.lasts_s / 2
+        given = {"image_bytes": settings.image_bytes}
+        planned += [
+            occasion.perform(
+                "fetch_firmware", name, settings=given, targets=occasion.on, offset_s=offset_s, lasts_s=fetches_s
+            ),
+            occasion.at(offset_s + fetches_s, PowerOff(host=name)),
+            occasion.at(offset_s + fetches_s + reboot_s, PowerOn(host=name)),
+        ]
+    return planned
+
+
+def _meet_portal(occasion: Occasion) -> list[Planned]:
+    """What is in ``on`` refuses until those in ``by`` have gone through the portal."""
+    cut = [occasion.at(0.0, Cut(target=target, mode="refusing")) for target in occasion.on]
+    cut += [occasion.at(occasion.lasts_s, Restore(target=target)) for target in occasion.on]
+    return cut + [
+        occasion.perform("meet_portal", name, settings=occasion.settings) for name in _required(occasion, "by")
+    ]
+
+
+def _break_in(occasion: Occasion) -> list[Planned]:
+    """The first in ``by`` guesses the password of each in ``on`` and logs in; those load a bot and call home."""
+    settings = _checked(occasion, BreakInSettings)
+    offender, share_s = _required(occasion, "by")[0], occasion.lasts_s / 4
+    planned = []
+    for name in _required(occasion, "on"):
+        guess = {"finds": True}
+        planned += [
+            occasion.perform(settings.guess, offender, settings=guess, targets=(name,), lasts_s=share_s),
+            occasion.perform("login", offender, settings={}, targets=(name,), offset_s=share_s, lasts_s=share_s / 2),
+            occasion.perform("download", name, settings={}, offset_s=1.5 * share_s, lasts_s=share_s / 2),
+            occasion.perform(
+                settings.control,
+                name,
+                settings={"period_s": settings.period_s},
+                offset_s=2 * share_s,
+                lasts_s=occasion.lasts_s - 2 * share_s,
+            ),
+        ]
+    return planned
 
 
 def expand(kind: str, occasion: Occasion) -> list[Planned]:
@@ -174,20 +316,33 @@ def expand(kind: str, occasion: Occasion) -> list[Planned]:
     if kind not in ACTS:
         known = ", ".join(sorted({*EVENTS, *ACTS}))
         raise ConfigError(occasion.place, f"kind {kind} is unknown", f"one of {known}")
-    return [_by_one(kind, host, occasion) for host in occasion.by]
-
-
-def _by_one(act: str, host: str, occasion: Occasion) -> Planned:
-    # Bots that one master commands act together, but not in the same millisecond.
-    offset_s = occasion.rng.uniform(0.0, min(2.0, occasion.lasts_s / 10)) if len(occasion.by) > 1 else 0.0
-    lasts_s = occasion.lasts_s - offset_s
-    return occasion.perform(
-        act, host, settings=occasion.settings, targets=occasion.on, offset_s=offset_s, lasts_s=lasts_s
-    )
+    return _performed(kind)(occasion)
 
 
 EVENTS: Final[dict[str, EventKind]] = {
-    "outage": EventKind(
-        about="A service, the resolver, the uplink or a host cannot be reached.", expand=_cut, is_hard_negative=True
+    "address_change": EventKind(about="Devices come back from a restart with other addresses.", expand=_change_address),
+    "backup": EventKind(about="Hosts upload much, as they do every night.", expand=_performed("backup")),
+    "break_in": EventKind(
+        about="A password is found, a bot is loaded and calls home.", expand=_break_in, is_hard_negative=False
     ),
+    "broker_outage": EventKind(about="The home's MQTT broker cannot be reached.", expand=_outage()),
+    "captive_portal": EventKind(about="A portal stands between devices and the internet.", expand=_meet_portal),
+    "cloud_outage": EventKind(about="Services of the internet cannot be reached.", expand=_outage()),
+    "dead_vendor": EventKind(about="A maker's server is gone for good.", expand=_performed("call_dead_server")),
+    "dns_outage": EventKind(about="The resolver does not answer.", expand=_outage(("resolver",))),
+    "firmware_update": EventKind(about="All devices of a maker fetch megabytes and restart.", expand=_update_firmware),
+    "isp_outage": EventKind(about="The uplink is gone.", expand=_outage(("uplink",))),
+    "new_device": EventKind(about="Devices join that were never seen.", expand=_join),
+    "ntp_outage": EventKind(about="The time server does not answer.", expand=_outage(("time.example",))),
+    "owner_scan": EventKind(about="The owner runs nmap.", expand=_performed("scan_own_network")),
+    "power_cut": EventKind(about="Everything restarts at the same time.", expand=_lose_power),
+    "printer_storm": EventKind(
+        about="Computers ask the whole LAN for printers.", expand=_performed("look_for_printers")
+    ),
+    "time_change": EventKind(
+        about="The clock jumps: NTP, and what is due falls due at once on several devices.",
+        expand=_performed("catch_up_with_clock", together_s=0.5),
+    ),
+    "video_call": EventKind(about="A person calls by video.", expand=_performed("call_by_video")),
 }
+"""By the name that recipes use; every act is an event as well, performed by each in ``by`` on all in ``on``."""

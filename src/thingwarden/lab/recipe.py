@@ -65,6 +65,7 @@ class EventRecipe(_Part):
         lasts_ratio: its bound in time as a part of the duration, or ``lasts_s``: in seconds, shortened where the run
             ends before; one of the two is given.
         count: how often it happens, each at a moment of its own.
+        varies: whether acts draw what ``settings`` leave open from their whole range instead of the usual value.
         settings: what the act is given; text that starts with ``@`` names a host or a service, to be made an address.
     """
 
@@ -76,6 +77,7 @@ class EventRecipe(_Part):
     lasts_ratio: Ratio | None = None
     lasts_s: float | None = Field(default=None, gt=0.0, le=86_400.0)
     count: int = Field(default=1, ge=1, le=1000)
+    varies: bool = False
     settings: dict[str, bool | int | float | str | tuple[bool | int | float | str, ...]] = {}
 
     @model_validator(mode="after")

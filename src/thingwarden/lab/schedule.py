@@ -84,6 +84,7 @@ def _draw_events(recipe: Recipe, hosts: Mapping[str, Host], seed: int, duration_
                 begins_s=begins_s,
                 lasts_s=_length(event, begins_s, duration_s),
                 settings=event.settings,
+                varies=event.varies,
                 hosts=hosts,
                 rng=rng,
                 place=f"scenario {recipe.name}, events.{place} ({event.kind})",

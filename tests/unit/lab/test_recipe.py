@@ -27,8 +27,8 @@ kind = "plug"
 host = 6
 
 [[events]]
-kind = "outage"
-on = ["uplink"]
+kind = "cloud_outage"
+on = ["vendor.example"]
 begins_ratio = [0.2, 0.3]
 lasts_s = 10.0
 """
@@ -56,9 +56,9 @@ def test_what_is_not_said_has_its_usual_value(tmp_path: Path) -> None:
         ('name = "lamp"', 'name = "plug"', ("share a name",)),
         ('name = "lamp"', 'name = "gateway"', ("gateway",)),
         ('name = "lamp"\nkind', 'name = "lamp"\ncolour', ("devices.1",)),
-        ('on = ["uplink"]', 'on = ["toaster"]', ("events.0", "toaster", "resolver")),
-        ('on = ["uplink"]', 'by = ["toaster"]', ("events.0", "toaster", "internet")),
-        ('on = ["uplink"]', 'on = ["uplink"]\nip_version = 6', ("ip_version", "events.0")),
+        ('on = ["vendor.example"]', 'on = ["toaster"]', ("events.0", "toaster", "resolver")),
+        ('on = ["vendor.example"]', 'by = ["toaster"]', ("events.0", "toaster", "internet")),
+        ('on = ["vendor.example"]', 'on = ["vendor.example"]\nip_version = 6', ("ip_version", "events.0")),
         ("lasts_s = 10.0", "", ("lasts_ratio",)),
         ("begins_ratio = [0.2, 0.3]", "begins_ratio = [0.4, 0.3]", ("begins_ratio", "0.4")),
         ("[[devices]]", "[[devices", ("tiny.toml",)),

@@ -13,7 +13,7 @@ from thingwarden.lab.timeline import Cut, Restore
 
 
 def recipe(**changes: object) -> Recipe:
-    event = {"kind": "outage", "on": ["uplink"], "begins_ratio": [0.2, 0.8], "lasts_ratio": 0.1}
+    event = {"kind": "cloud_outage", "on": ["vendor.example"], "begins_ratio": [0.2, 0.8], "lasts_ratio": 0.1}
     return Recipe.model_validate(
         {
             "name": "tiny",
@@ -29,7 +29,7 @@ def recipe(**changes: object) -> Recipe:
 
 
 def outage(**changes: object) -> dict[str, object]:
-    return {"kind": "outage", "on": ["uplink"], "begins_ratio": [0.2, 0.8], "lasts_s": 10.0, **changes}
+    return {"kind": "cloud_outage", "on": ["vendor.example"], "begins_ratio": [0.2, 0.8], "lasts_s": 10.0, **changes}
 
 
 def test_the_same_seed_draws_the_same_schedule() -> None:
@@ -73,7 +73,12 @@ def test_devices_differ_as_much_as_the_recipe_says() -> None:
 def test_each_happening_has_its_own_moment_and_name() -> None:
     schedule = draw_schedule(recipe(events=[outage(count=3), outage(on=["plug"])]))
     cuts = [item for item in schedule.planned if isinstance(item.action, Cut)]
-    assert sorted(item.event for item in cuts) == ["outage-1", "outage-2", "outage-3", "outage-4"]
+    assert sorted(item.event for item in cuts) == [
+        "cloud_outage-1",
+        "cloud_outage-2",
+        "cloud_outage-3",
+        "cloud_outage-4",
+    ]
     assert len({item.at_s for item in cuts}) == 4
     assert [item.at_s for item in schedule.planned] == sorted(item.at_s for item in schedule.planned)
 
@@ -93,7 +98,7 @@ def test_what_would_outlast_the_run_is_shortened() -> None:
 @pytest.mark.parametrize(
     ("event", "named"),
     [
-        (outage(kind="earthquake"), ("events.0", "earthquake", "outage")),
+        (outage(kind="earthquake"), ("events.0", "earthquake", "isp_outage")),
         (outage(settings={"mode": "loud"}), ("events.0", "settings.mode", "loud", "silent")),
         (outage(settings={"colour": 3}), ("events.0", "settings.colour")),
     ],

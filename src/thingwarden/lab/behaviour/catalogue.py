@@ -10,6 +10,8 @@ from typing import Any, Final
 
 from thingwarden.lab.behaviour import devices_home
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks import ATTACKS
+from thingwarden.lab.behaviour.chores import CHORES
 from thingwarden.lab.behaviour.kind import DeviceKind
 from thingwarden.lab.world import World
 
@@ -18,7 +20,7 @@ DEVICES: Final[dict[str, DeviceKind]] = {
 }
 """By the name that recipes use; ``gateway`` does nothing beyond its daemons, ``internet`` serves."""
 
-ACTS: Final[dict[str, ActKind[Any]]] = {}
+ACTS: Final[dict[str, ActKind[Any]]] = {**ATTACKS, **CHORES}
 """Attacks and harmless oddities by the name that recipes use."""
 
 
