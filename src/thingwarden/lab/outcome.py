@@ -41,6 +41,7 @@ class Run:
         world: in which it ran.
         timing: when its actions really took place.
         dropped_count: packets that the capture missed; -1 unknown.
+        links: by what the condition was brought about, and what each direction passed and dropped.
         failures: of the lab itself: a host and what went wrong there.
         tools: versions of the programs that took part.
     """
@@ -51,11 +52,14 @@ class Run:
     world: Literal["real", "simulated"]
     timing: Timing
     dropped_count: int = 0
+    links: Mapping[str, Any] = field(default_factory=dict)
     failures: Sequence[str] = ()
     tools: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_outcome(run: Run, capture: Path, folder: Path, write_flows: FlowWriter) -> Path:
+def write_outcome(
+    run: Run, capture: Path, folder: Path, write_flows: FlowWriter, *, flows: FlowBatch | None = None
+) -> Path:
     """Write the folder.
 
     Args:
@@ -63,6 +67,7 @@ def write_outcome(run: Run, capture: Path, folder: Path, write_flows: FlowWriter
         capture: its packets, pcap.
         folder: made where missing; files of the same names are replaced.
         write_flows: writes ``conn.log``.
+        flows: of the capture, labelled by what caused them; metered and labelled by the truth where not given.
 
     Returns:
         the manifest's path.
@@ -77,12 +82,13 @@ def write_outcome(run: Run, capture: Path, folder: Path, write_flows: FlowWriter
     compress(capture, packed)
     write_truth(truth, truth_path)
     write_timing(run.timing, timing_path)
-    flows = FlowBatch.concatenate(list(PcapSource(packed).batches()))
-    labelled = label_flows(flows, truth, run.timing)
+    if flows is None:
+        metered = FlowBatch.concatenate(list(PcapSource(packed).batches()))
+        flows = label_flows(metered, truth, run.timing)
     with conn_log.open("w", encoding="utf-8", newline="\n") as out:
-        write_flows(labelled, out)
+        write_flows(flows, out)
     manifest = folder / "manifest.json"
-    content = {**_described_run(run), **_counts(labelled), "files": {path.name: _described(path) for path in files}}
+    content = {**_described_run(run), **_counts(flows), "files": {path.name: _described(path) for path in files}}
     manifest.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return manifest
 
@@ -109,6 +115,7 @@ def _described_run(run: Run) -> dict[str, Any]:
         "began_at": run.timing.began_at.isoformat(),
         "snap_bytes": run.recipe.snap_bytes,
         "dropped_packets": run.dropped_count,
+        "links": dict(run.links),
         "failures": list(run.failures),
         "recipe": {"name": run.recipe_path.name, "sha256": recipe_sha256(run.recipe_path)},
         "tools": {"thingwarden": thingwarden.__version__, "python": platform.python_version(), **run.tools},

@@ -117,7 +117,7 @@ Action: TypeAlias = Perform | Cut | Restore | PowerOff | PowerOn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """An action at its moment, in seconds since the beginning; ``event`` names what it belongs to: ``<kind>-<number>``."""
+    """An action at its moment, in seconds since the beginning; ``event``, ``<kind>-<number>``, is what it belongs to."""
 
     at_s: float
     event: str
@@ -140,3 +140,19 @@ class Schedule:
     condition: Condition
     hosts: tuple[Host, ...]
     planned: tuple[Planned, ...]
+
+
+def describe(planned: Planned) -> str:
+    """One line about an action, for people."""
+    match planned.action:
+        case Perform(act=act, host=host, attack_class=attack_class):
+            what = "benign" if attack_class is AttackClass.BENIGN else f"attack, {attack_class.value}"
+            return f"{host}: {act} ({what}; {planned.event})"
+        case Cut(target=target, mode=mode):
+            return f"{target}: cut, {mode} ({planned.event})"
+        case Restore(target=target):
+            return f"{target}: works again ({planned.event})"
+        case PowerOff(host=host):
+            return f"{host}: loses its power ({planned.event})"
+        case PowerOn(host=host, address=address):
+            return f"{host}: has power{f', now at {address}' if address else ''} ({planned.event})"

@@ -6,7 +6,7 @@ Must never: ask a resolver or a time server outside the lab, or drop privileges 
 
 from __future__ import annotations
 
-import re
+import json
 import signal
 import subprocess
 import time
@@ -17,6 +17,7 @@ from typing import Final
 from thingwarden.domain.errors import ConfigError
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.prefix import LAN
+from thingwarden.lab.real.capture import READY, capture_arguments
 from thingwarden.lab.real.layout import GATEWAY_NAME, LAN_BRIDGE
 from thingwarden.lab.real.network import Lab
 from thingwarden.lab.timeline import Host
@@ -58,7 +59,9 @@ class Resolver:
             "--dhcp-authoritative", f"--dhcp-range={LAN.network_address},static", "--no-ping",
             f"--dhcp-leasefile={self._lab.scratch / 'leases'}", f"--dhcp-hostsfile={self._leases}",
         ]  # fmt: skip
-        self._process = start_daemon(self._lab, GATEWAY_NAME, argv, "started, version")
+        self._process = start_daemon(
+            self._lab, GATEWAY_NAME, argv, "started, version", log=self._lab.scratch / "dnsmasq.log"
+        )
 
     def move(self, name: str, address: str) -> None:
         """Give a host another address from now on."""
@@ -97,32 +100,38 @@ def start_broker(lab: Lab, host: str, certificate: Path, key: Path) -> None:
         "persistence false\nuser root\nlog_dest stderr\n",
         encoding="utf-8",
     )
-    start_daemon(lab, host, ["mosquitto", "-c", str(settings)], "running")
+    start_daemon(lab, host, ["mosquitto", "-c", str(settings)], "running", log=lab.scratch / f"mosquitto-{host}.log")
 
 
-class Capture:
-    """tcpdump on the gateway's LAN side.
+class LanCapture:
+    """The capture on the gateway's LAN side.
 
     Args:
         lab: whose gateway it runs on.
         snap_bytes: how much of each packet is kept.
+
+    Raises:
+        ConfigError: it does not start.
     """
 
     def __init__(self, lab: Lab, snap_bytes: int) -> None:
         self.path = lab.scratch / "capture.pcap"
-        argv = [
-            "tcpdump", "-i", LAN_BRIDGE, "-s", str(snap_bytes), "-B", "8192", "-U", "-Z", "root", "-n",
-            "-w", str(self.path),
-        ]  # fmt: skip
         self._lab = lab
-        self._process = start_daemon(lab, GATEWAY_NAME, argv, "listening on")
+        self._log = lab.scratch / "capture.log"
+        argv = capture_arguments(LAN_BRIDGE, self.path, snap_bytes)
+        self._process = start_daemon(lab, GATEWAY_NAME, argv, READY, log=self._log)
 
     def stop(self) -> int:
-        """End it; how many packets it missed, as it says itself; -1 where it did not say."""
+        """End it; how many packets it missed, as it says itself.
+
+        Raises:
+            ConfigError: it died before.
+        """
         self._lab.stop(self._process)
-        said = _log(self._lab, GATEWAY_NAME, "tcpdump").read_text(encoding="utf-8", errors="replace")
-        match = re.search(r"(\d+) packets? dropped by kernel", said)
-        return int(match[1]) if match else -1
+        said = self._log.read_text(encoding="utf-8", errors="replace").strip()
+        if self._process.returncode != 0:
+            raise ConfigError("lab capture", said or f"exit status {self._process.returncode}")
+        return int(json.loads(said.splitlines()[-1])["dropped_packets"])
 
 
 def make_certificate(folder: Path, hosts: Iterable[Host]) -> tuple[Path, Path]:
@@ -144,29 +153,23 @@ def make_certificate(folder: Path, hosts: Iterable[Host]) -> tuple[Path, Path]:
     return certificate, key
 
 
-def start_daemon(lab: Lab, host: str, argv: list[str], ready: str) -> subprocess.Popen[bytes]:
-    """Run a daemon; returns once its log says that it is ``ready``.
+def start_daemon(lab: Lab, host: str, argv: list[str], ready: str, *, log: Path) -> subprocess.Popen[bytes]:
+    """Run a daemon; returns once its ``log``, begun anew, says that it is ``ready``.
 
     Raises:
         ConfigError: it ended, or said nothing of the kind in time.
     """
-    log = _log(lab, host, argv[0])
     log.unlink(missing_ok=True)
     process = lab.spawn(host, argv, log=log)
     deadline_s = time.monotonic() + _READY_S
     while ready.encode() not in (said := log.read_bytes()):
         if time.monotonic() > deadline_s or process.poll() is not None:
-            raise ConfigError(f"lab {argv[0]}", said.decode("utf-8", "replace").strip() or "it does not start")
+            raise ConfigError(f"lab {log.stem}", said.decode("utf-8", "replace").strip() or "it does not start")
         time.sleep(_POLL_S)
     return process
 
 
-def _log(lab: Lab, host: str, program: str) -> Path:
-    return lab.scratch / f"{host}-{program}.log"
-
-
 _VERSION_ARGUMENTS: Final[Mapping[str, list[str]]] = {
-    "tcpdump": ["tcpdump", "--version"],
     "nmap": ["nmap", "--version"],
     "hping3": ["hping3", "--version"],
     "hydra": ["hydra", "-h"],
@@ -182,5 +185,5 @@ def tool_versions() -> dict[str, str]:
     versions = {}
     for name, argv in _VERSION_ARGUMENTS.items():
         done = subprocess.run(argv, capture_output=True, text=True, check=False)  # noqa: S603
-        versions[name] = (done.stdout or done.stderr).strip().splitlines()[0]
+        versions[name] = (done.stdout or done.stderr).strip().splitlines()[0].partition(" (")[0]
     return versions

@@ -15,19 +15,20 @@ from pathlib import Path
 from typing import Final
 
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.condition import find_condition
+from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.outcome import FlowWriter, Run, write_outcome
-from thingwarden.lab.prefix import UPLINK, UPLINK6
-from thingwarden.lab.real.daemons import Capture, Resolver, make_certificate, start_broker, tool_versions
+from thingwarden.lab.prefix import LAN, LAN6, UPLINK, UPLINK6
+from thingwarden.lab.real.daemons import LanCapture, Resolver, make_certificate, start_broker, tool_versions
 from thingwarden.lab.real.layout import INTERNET_NAME
 from thingwarden.lab.real.leftover import clean
+from thingwarden.lab.real.link import apply_condition
 from thingwarden.lab.real.network import Lab, require_tools
 from thingwarden.lab.real.nursery import Nursery, open_nursery
 from thingwarden.lab.real.program import Ending, Program
 from thingwarden.lab.recipe import Recipe, load_recipe
 from thingwarden.lab.schedule import draw_schedule
-from thingwarden.lab.timeline import Cut, Host, Perform, Planned, PowerOff, PowerOn, Restore, Schedule
+from thingwarden.lab.timeline import Cut, Host, Perform, Planned, PowerOff, PowerOn, Restore, Schedule, describe
 from thingwarden.lab.traits import Traits
 from thingwarden.lab.truth import Timing
 from thingwarden.lab.world import Identity
@@ -35,6 +36,8 @@ from thingwarden.lab.world import Identity
 _SERVERS_START_S: Final = 1.0
 _LONGEST_WAIT_S: Final = 0.5
 _KILLED: Final = -9
+STRANGER: Final = SERVICES["stranger.invalid"]
+"""Who on the internet does what a schedule lets ``internet`` do."""
 
 Report = Callable[[str], None]
 Progress = Callable[[float, float], None]
@@ -76,10 +79,12 @@ def run_scenario(
     require_tools()
     clean()
     with Lab(schedule.hosts) as lab, open_nursery(lab.scratch / "programs.log") as nursery:
+        links = apply_condition(lab, schedule.condition, seed=schedule.seed)
         play = _Play(recipe, schedule, lab, nursery, report, progress)
         play.prepare()
         play.live()
         dropped_count = play.end()
+        emulated = links.finish()
         run = Run(
             recipe=recipe,
             recipe_path=recipe_path,
@@ -87,6 +92,7 @@ def run_scenario(
             world="real",
             timing=play.timing(),
             dropped_count=dropped_count,
+            links={"means": links.means, **emulated},
             failures=play.failures,
             tools=tool_versions(),
         )
@@ -100,7 +106,7 @@ class _Play:
         self, recipe: Recipe, schedule: Schedule, lab: Lab, nursery: Nursery, report: Report, progress: Progress
     ) -> None:
         self.failures: list[str] = []
-        self.capture: Capture
+        self.capture: LanCapture
         self._recipe = recipe
         self._schedule = schedule
         self._lab = lab
@@ -122,13 +128,16 @@ class _Play:
         """Start what must answer before the first device asks, and the capture."""
         self._certificate, self._key = make_certificate(self._lab.scratch, self._schedule.hosts)
         self._resolver.start()
+        for family, prefix, source in (("-4", LAN, STRANGER.address), ("-6", LAN6, STRANGER.address6)):
+            route = self._lab.run(INTERNET_NAME, ["ip", family, "route", "show", str(prefix)]).split()
+            self._lab.run(INTERNET_NAME, ["ip", family, "route", "replace", *route, "src", source])
         self._began_at_s = time.time() + _SERVERS_START_S
         self._start_life(self._internet(), INTERNET_NAME)
         for host in self._schedule.hosts:
             if host.kind == "hub" and host.name not in self._off:
                 start_broker(self._lab, host.name, self._certificate, self._key)
         time.sleep(max(0.0, self._began_at_s - time.time()))
-        self.capture = Capture(self._lab, self._recipe.snap_bytes)
+        self.capture = LanCapture(self._lab, self._recipe.snap_bytes)
 
     def live(self) -> None:
         """Start the devices and carry out the timeline to its end.
@@ -152,9 +161,8 @@ class _Play:
         dropped_count = self.capture.stop()
         for log in sorted(self._lab.scratch.glob("program-*.log")):
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-            self.failures += [line for line in lines if line.endswith(" failed")]
-        for failure in self.failures:
-            self._report(f"went wrong: {failure}")
+            for line in (line for line in lines if line.endswith(" failed")):
+                self._fail(line)
         return dropped_count
 
     def timing(self) -> Timing:
@@ -162,6 +170,10 @@ class _Play:
         spans = {index: (round(begin_s, 6), round(end_s, 6)) for index, (begin_s, end_s) in self._spans.items()}
         began_at = datetime.fromtimestamp(round(self._began_at_s, 6), UTC)
         return Timing(began_at=began_at, spans=dict(sorted(spans.items())))
+
+    def _fail(self, what: str) -> None:
+        self.failures.append(what)
+        self._report(f"went wrong: {what}")
 
     def _condition(self) -> str:
         return f"seed {self._schedule.seed}, condition {self._schedule.condition.name}"
@@ -180,7 +192,7 @@ class _Play:
         self._report(f"{began_s:7.1f} s  {describe(planned)}")
         match planned.action:
             case Perform() as act:
-                self._perform(index, planned.event, act)
+                self._perform(index, planned, act)
                 return
             case Cut(target=target, mode=mode):
                 self._lab.cut(target, mode)
@@ -193,15 +205,17 @@ class _Play:
                 self._power_on(name, address)
         self._spans[index] = (began_s, self._now_s())
 
-    def _perform(self, index: int, event: str, act: Perform) -> None:
+    def _perform(self, index: int, planned: Planned, act: Perform) -> None:
         if act.host in self._off:
             self._report(f"           {act.host} is off: nothing happens")
             return
-        me = self._internet() if act.host == INTERNET_NAME else self._identity(self._hosts[act.host])
+        me = self._stranger() if act.host == INTERNET_NAME else self._identity(self._hosts[act.host])
         number = next(self._numbers)
         self._acts[number] = (index, self._now_s())
-        program = self._program(number, me, act.host, f"{event}-{index}")
-        self._nursery.start(replace(program, act=act.act, task=event, settings=act.settings))
+        program = self._program(number, me, act.host, f"{planned.event}-{index}")
+        task = f"{planned.event} {planned.at_s:.3f}"
+        settings = {"lasts_s": act.lasts_s, **act.settings}
+        self._nursery.start(replace(program, act=act.act, task=task, settings=settings))
 
     def _power_on(self, name: str, address: str) -> None:
         host = self._hosts[name]
@@ -249,14 +263,20 @@ class _Play:
         )
 
     def _internet(self) -> Identity:
+        return self._outsider(INTERNET_NAME, str(UPLINK[1]), str(UPLINK6[1]))
+
+    def _stranger(self) -> Identity:
+        return self._outsider(STRANGER.name, STRANGER.address, STRANGER.address6)
+
+    def _outsider(self, name: str, address: str, address6: str) -> Identity:
         return Identity(
-            name=INTERNET_NAME,
+            name=name,
             kind=INTERNET_NAME,
             mac="",
-            address=str(UPLINK[1]),
-            address6=str(UPLINK6[1]),
+            address=address,
+            address6=address6,
             pace=1.0,
-            traits=Traits(seed=f"{self._schedule.seed}:{INTERNET_NAME}"),
+            traits=Traits(seed=f"{self._schedule.seed}:{name}"),
             peers=dict(self._addresses),
             kinds={host.name: host.kind for host in self._schedule.hosts},
             peer_traits={host.name: host.traits for host in self._schedule.hosts},
@@ -266,7 +286,7 @@ class _Play:
         if ending.number in self._lives:
             name = self._lives.pop(ending.number)
             if name not in self._off:
-                self.failures.append(f"{name}: ended with status {ending.status}: {self._last_words(name)}")
+                self._fail(f"{name}: ended with status {ending.status}: {self._last_words(name)}")
             return
         index, _ = self._acts.pop(ending.number)
         self._spans[index] = (ending.began_at_s - self._began_at_s, ending.ended_at_s - self._began_at_s)
@@ -278,19 +298,3 @@ class _Play:
         path = self._lab.scratch / f"program-{log}.log"
         said = path.read_text(encoding="utf-8", errors="replace").strip() if path.exists() else ""
         return said.splitlines()[-1] if said else "it said nothing"
-
-
-def describe(planned: Planned) -> str:
-    """One line about an action, for people."""
-    match planned.action:
-        case Perform(act=act, host=host, attack_class=attack_class):
-            what = "benign" if attack_class is AttackClass.BENIGN else f"attack, {attack_class.value}"
-            return f"{host}: {act} ({what}; {planned.event})"
-        case Cut(target=target, mode=mode):
-            return f"{target}: cut, {mode} ({planned.event})"
-        case Restore(target=target):
-            return f"{target}: works again ({planned.event})"
-        case PowerOff(host=host):
-            return f"{host}: loses its power ({planned.event})"
-        case PowerOn(host=host, address=address):
-            return f"{host}: has power{f', now at {address}' if address else ''} ({planned.event})"
