@@ -398,7 +398,9 @@ async def c2_udp(world: World, settings: DatagramControlSettings) -> None:
     socket: Datagrams | None = None
     while await rhythm.beat():
         if socket is None:
-            socket = await world.open_datagrams(settings.own_port)
+            socket = await world.open_datagrams(
+                settings.own_port, is_v6=any(":" in target for target in settings.targets)
+            )
         for _ in range(settings.peers):
             is_known = bool(hosts) and (not prefixes or world.rng.random() < settings.known_share)
             address = world.rng.choice(hosts) if is_known else next(draw_addresses(prefixes, world.rng, 1))

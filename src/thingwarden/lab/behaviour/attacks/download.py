@@ -97,13 +97,13 @@ async def _fetch(world: World, address: str, name: str, settings: DownloadSettin
 
 async def _fetch_by_ftp(world: World, source: Buffered, name: str, settings: DownloadSettings) -> None:
     await source.until(b"\n", timeout_s=settings.patience_s)
-    for line in (b"USER anonymous", b"PASS a@b", b"TYPE I", b"PASV"):
-        await source.stream.send(line + b"\r\n")
+    for line in ("USER anonymous", "PASS a@b", "TYPE I", f"SIZE {name}-{settings.file_bytes}", "PASV"):
+        await source.stream.send(f"{line}\r\n".encode())
         answer = await source.until(b"\n")
     if not answer.startswith(_FTP_ENTERING):
         raise ConnectionAbortedError("no passive mode")
     *_, high, low = answer.split(b"(")[1].split(b")")[0].split(b",")
-    await source.stream.send(f"RETR {name}-{settings.file_bytes}\r\n".encode())
+    await source.stream.send(f"RETR {name}\r\n".encode())
     data = await world.connect(source.stream.peer[0], int(high) * 256 + int(low), timeout_s=settings.patience_s)
     with contextlib.suppress(OSError):
         while await data.receive(settings.patience_s):
@@ -115,7 +115,7 @@ async def _fetch_by_ftp(world: World, source: Buffered, name: str, settings: Dow
 
 
 async def _fetch_by_tftp(world: World, address: str, name: str, settings: DownloadSettings) -> None:
-    socket = await world.open_datagrams()
+    socket = await world.open_datagrams(is_v6=":" in address)
     try:
         request = b"\0\1" + f"{name}-{settings.file_bytes}".encode() + b"\0octet\0"
         await socket.send(address, settings.asked_port, request)

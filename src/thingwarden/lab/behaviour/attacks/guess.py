@@ -257,7 +257,7 @@ async def try_web(world: World, source: Buffered, batch: Sequence[Credential], s
         )
         await source.stream.send(head.encode())
         answer = await read_answer(source, settings.patience_s)
-        if b" 200 " in answer[:16]:
+        if b" 200 " in answer[:16] and _opens(settings, user, password):
             return True
         await world.sleep(settings.think_s)
     return False
@@ -273,7 +273,7 @@ async def try_broker(world: World, source: Buffered, batch: Sequence[Credential]
         name = f"{world.rng.getrandbits(32):08x}"
         await source.stream.send(mqtt_connect(name, user, password))
         answer = await source.exactly(4, settings.patience_s)
-        if answer[3] == 0:
+        if answer[3] == 0 and _opens(settings, user, password):
             return True
     return False
 
@@ -304,7 +304,7 @@ async def try_ftp(world: World, source: Buffered, batch: Sequence[Credential], s
             await world.sleep(settings.think_s)
             await source.stream.send(line.encode() + b"\r\n")
             answer = await source.until(b"\n", timeout_s=settings.patience_s)
-        if answer.startswith(b"230"):
+        if answer.startswith(b"230") and _opens(settings, user, password):
             return True
     return False
 
@@ -322,10 +322,16 @@ async def try_rtsp(world: World, source: Buffered, batch: Sequence[Credential], 
             f"DESCRIBE rtsp://{address}:{port}/live RTSP/1.0\r\nCSeq: {number}\r\nAuthorization: Basic {token}\r\n\r\n"
         )
         await source.stream.send(head.encode())
-        if b" 200 " in (await read_answer(source, settings.patience_s))[:16]:
+        answer = await read_answer(source, settings.patience_s)
+        if b" 200 " in answer[:16] and _opens(settings, user, password):
             return True
         await world.sleep(settings.think_s)
     return False
+
+
+def _opens(settings: GuessSettings, user: str, password: str) -> bool:
+    # A door that opens to everybody is no find, and is asked on.
+    return settings.finds and (user, password) == (settings.user, settings.password)
 
 
 async def drain(source: Buffered, patience_s: float) -> None:

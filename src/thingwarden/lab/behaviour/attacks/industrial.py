@@ -16,16 +16,13 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
 from thingwarden.lab.behaviour.attacks.pacing import Rhythm
-from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol import modbus
 from thingwarden.lab.behaviour.reach import Ending, leave
 from thingwarden.lab.timeline import Aim
 from thingwarden.lab.world import World
 
 _TCP: Final = 6
-_READ_HOLDING: Final = 3
 _WRITE_COIL: Final = 5
-_WRITE_REGISTER: Final = 6
-_WRITE_REGISTERS: Final = 16
 _FUNCTIONS: Final = (1, 2, 3, 4, 5, 6, 7, 8, 11, 15, 16, 17, 20, 22, 23, 43)
 
 
@@ -78,11 +75,8 @@ def _write(world: World, kind: str, registers: int) -> bytes:
     address = world.rng.randrange(400)
     if kind == "coil":
         return struct.pack(">BHH", _WRITE_COIL, address, world.rng.choice((0, 0xFF00)))
-    if kind == "register":
-        return struct.pack(">BHH", _WRITE_REGISTER, address, world.rng.randrange(65536))
-    return struct.pack(">BHHB", _WRITE_REGISTERS, address, registers, 2 * registers) + world.rng.randbytes(
-        2 * registers
-    )
+    count = 1 if kind == "register" else registers
+    return modbus.write_request(address, [world.rng.randrange(65536) for _ in range(count)])
 
 
 async def _ask_all(world: World, settings: ModbusSettings, requests: Iterable[tuple[int, bytes]]) -> None:
@@ -92,22 +86,14 @@ async def _ask_all(world: World, settings: ModbusSettings, requests: Iterable[tu
         target = settings.targets[number % len(settings.targets)]
         with contextlib.suppress(OSError):
             stream = await world.connect(target, settings.port, timeout_s=settings.patience_s)
-            source = Buffered(stream)
             with contextlib.suppress(OSError):
                 for unit, request in batch:
                     if not await rhythm.beat():
                         break
-                    await _ask(world, source, unit, request, settings.patience_s)
+                    await modbus.transact(stream, world.rng.randrange(65536), unit, request, settings.patience_s)
             await leave(world, stream, settings.ending)
         if rhythm.left_s == 0.0:
             return
-
-
-async def _ask(world: World, source: Buffered, unit: int, request: bytes, patience_s: float) -> None:
-    head = struct.pack(">HHHB", world.rng.randrange(65536), 0, len(request) + 1, unit)
-    await source.stream.send(head + request)
-    answer = await source.exactly(7, patience_s)
-    await source.skip(max(0, struct.unpack_from(">H", answer, 4)[0] - 1), patience_s)
 
 
 def _batched(requests: list[tuple[int, bytes]], count: int) -> list[list[tuple[int, bytes]]]:

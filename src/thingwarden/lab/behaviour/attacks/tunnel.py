@@ -64,7 +64,7 @@ async def query_steadily(world: World, settings: TunnelSettings) -> None:
         if socket is None or world.rng.random() < settings.new_port_share:
             if socket is not None:
                 socket.close()
-            socket = await world.open_datagrams()
+            socket = await world.open_datagrams(is_v6=any(":" in target for target in settings.targets))
         name = encode_name(world, varied(world, settings.sent_bytes, settings.spread), settings.answer_bytes)
         query = encode_query(world.rng.randrange(65536), name, _RECORDS[settings.record])
         for _ in range(settings.tries):
