@@ -18,7 +18,7 @@ from thingwarden.domain.packet import PacketBatch
 from thingwarden.ingest.flow_table import FlowTable
 from thingwarden.ingest.metering import finish_flows, meter_packets
 from thingwarden.ingest.pcap import PcapSource
-from thingwarden.serve.conn_log import conn_log_rows
+from thingwarden.ingest.conn_log import conn_log_rows
 
 ports = st.integers(40_000, 40_002)
 flags = st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "F", "SF", "FR", ""])

@@ -34,7 +34,7 @@ def meter(invocation: Invocation, path: Path, out: Path | None, format_name: str
 
     PATH may be - for standard input.
     """
-    from thingwarden.serve.conn_log import write_conn_log
+    from thingwarden.ingest.conn_log import write_conn_log
 
     if invocation.wants_json and out is None:
         raise RequestError("meter --json", "stdout carries JSON, so conn.log needs a file", "name one with --out")

@@ -1,6 +1,6 @@
 """The names of what can be wrong, and how each public dataset's labels map to them.
 
-In: raw labels of IoT-23, TON_IoT and lan-mixed. Out: indices into ``CLASSES`` and ``TON_CLASSES``.
+In: raw labels of IoT-23, TON_IoT, lan-mixed and the lab. Out: indices into ``CLASSES`` and ``TON_CLASSES``.
 Must never: map a label by the file that it came from.
 Sources: IoT-23 (doi 10.5281/zenodo.4743746), TON_IoT (UNSW Canberra), MITRE ATT&CK for the technique ids.
 """
@@ -72,20 +72,26 @@ def class_from_ton(ton_class: str) -> AttackClass:
 
 
 def class_from_detail(is_malicious: bool, detail: str) -> AttackClass:
-    """Map a Stratosphere label (IoT-23, lan-mixed) to the taxonomy by what the flow shows.
+    """Map a detailed label to the taxonomy by what the flow shows.
 
     Args:
         is_malicious: the row's binary label.
-        detail: the detailed label, such as ``C&C-HeartBeat``; compound labels go by their last act.
+        detail: Stratosphere's (IoT-23, lan-mixed), such as ``C&C-HeartBeat``, compound ones going by their last act;
+            or the lab's, which names the class itself: ``brute_force:guess_ssh-1``.
     """
     if not is_malicious:
         return AttackClass.BENIGN
     name = detail.strip().lower()
+    own_class, separator, _ = name.partition(":")
+    if separator and own_class in _CLASS_OF_VALUE:
+        return _CLASS_OF_VALUE[own_class]
     for fragment, attack_class in _DETAIL_FRAGMENTS:
         if fragment in name:
             return attack_class
     return AttackClass.UNKNOWN
 
+
+_CLASS_OF_VALUE: Final = {attack_class.value: attack_class for attack_class in AttackClass}
 
 _DETAIL_FRAGMENTS: Final = (
     ("filedownload", AttackClass.DOWNLOAD),

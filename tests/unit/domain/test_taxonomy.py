@@ -38,6 +38,12 @@ def test_stratosphere_labels_go_by_their_last_act(detail: str, expected: AttackC
     assert class_from_detail(True, detail) is expected
 
 
+@pytest.mark.parametrize("attack_class", [one for one in AttackClass if one is not AttackClass.BENIGN])
+def test_the_labs_labels_name_their_class(attack_class: AttackClass) -> None:
+    assert class_from_detail(True, f"{attack_class.value}:scan_slow-1") is attack_class
+    assert class_from_detail(False, f"{attack_class.value}:scan_slow-1") is AttackClass.BENIGN
+
+
 def test_a_benign_row_is_benign_whatever_its_detail_says() -> None:
     assert class_from_detail(False, "C&C") is AttackClass.BENIGN
 

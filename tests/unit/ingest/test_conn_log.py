@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
 
 from packet_builder import conversation, icmp, meter, udp
-from thingwarden.domain.flow import FlowBatch
-from thingwarden.serve.conn_log import FIELDS, conn_log_rows, write_conn_log
+from thingwarden.domain.flow import FlowBatch, Labels
+from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.ingest.conn_log import FIELDS, LABEL_FIELDS, conn_log_rows, write_conn_log
+from thingwarden.ingest.zeek import ZeekSource
 
 
 def rows(flows: FlowBatch) -> list[dict[str, str]]:
@@ -50,3 +56,21 @@ def test_no_flows_still_make_a_log() -> None:
     out = io.StringIO()
     assert write_conn_log([], out) == 0
     assert out.getvalue().startswith("#separator")
+
+
+def test_labels_are_read_back_as_they_were_written(tmp_path: Path) -> None:
+    flows = meter([udp(0), udp(100, client_port=41_000), udp(200, client_port=42_000)])
+    labels = Labels(
+        malicious=np.array([1, 0, -1], dtype=np.int8),
+        attack_class=np.array([CLASS_INDEX[AttackClass.LATERAL], 0, -1], dtype=np.int8),
+        ton_class=np.full(3, -1, dtype=np.int8),
+        detail=np.array([b"lateral:worm-1", b"benign:dns_outage", b"background"], dtype="S48"),
+    )
+    path = tmp_path / "conn.log"
+    with path.open("w", encoding="utf-8") as out:
+        assert write_conn_log([replace(flows, labels=labels)], out, is_labelled=True) == 3
+    assert f"\t{LABEL_FIELDS[0]}\t{LABEL_FIELDS[1]}\n" in path.read_text()
+    read = FlowBatch.concatenate(list(ZeekSource(path).batches()))
+    assert read.labels is not None
+    for name in ("malicious", "attack_class", "detail"):
+        assert getattr(read.labels, name).tolist() == getattr(labels, name).tolist()

@@ -1,8 +1,8 @@
 """Write flows as Zeek's conn.log, so that every tool that reads Zeek reads ours.
 
-In: ``FlowBatch``. Out: tab-separated text with Zeek's header.
+In: ``FlowBatch``. Out: tab-separated text with Zeek's header, which ``zeek.py`` reads back.
 Must never: invent a value that the flow does not have; what is unknown is ``-``.
-Source: docs.zeek.org, conn.log and its mac-logging policy for the link-layer columns.
+Sources: docs.zeek.org, conn.log and its mac-logging policy for the link-layer columns; IoT-23 for the two of labels.
 """
 
 from __future__ import annotations
@@ -28,31 +28,45 @@ _FIELDS: Final = (
 )  # fmt: skip
 FIELDS: Final = tuple(name for name, _ in _FIELDS)
 """Names of the columns, in order."""
+LABEL_FIELDS: Final = ("label", "detailed-label")
+"""What a labelled log has behind them."""
 
 _PROTO_NAMES: Final = {PROTO_TCP: "tcp", PROTO_UDP: "udp", PROTO_ICMP: "icmp", PROTO_ICMP6: "icmp"}
 _OTHER_PROTO: Final = "unknown_transport"
 _BOOLS: Final = {1: "T", 0: "F"}
+_LABELS: Final = {1: "Malicious", 0: "Benign"}
+_UNUSED_LABEL: Final = "Background"
 
 
-def write_conn_log(batches: Iterable[FlowBatch], out: TextIO) -> int:
+def write_conn_log(batches: Iterable[FlowBatch], out: TextIO, *, is_labelled: bool = False) -> int:
     """Write all flows, header and closing line included.
 
     Args:
         batches: flows, in the order in which to write them.
         out: text stream; lines end in a newline.
+        is_labelled: whether the two columns of ground truth follow; every batch has labels then.
 
     Returns:
         How many flows were written.
     """
+    columns = [*_FIELDS, *((name, "string") for name in LABEL_FIELDS if is_labelled)]
     out.write("#separator \\x09\n#set_separator\t,\n#empty_field\t(empty)\n#unset_field\t-\n#path\tconn\n")
-    out.write("#fields\t" + "\t".join(FIELDS) + "\n")
-    out.write("#types\t" + "\t".join(kind for _, kind in _FIELDS) + "\n")
+    out.write("#fields\t" + "\t".join(name for name, _ in columns) + "\n")
+    out.write("#types\t" + "\t".join(kind for _, kind in columns) + "\n")
     count = 0
     for batch in batches:
-        for line in conn_log_rows(batch):
+        for line in _labelled_rows(batch) if is_labelled else conn_log_rows(batch):
             out.write("\t".join(line) + "\n")
         count += len(batch)
     return count
+
+
+def _labelled_rows(batch: FlowBatch) -> Iterator[tuple[str, ...]]:
+    labels = batch.labels
+    assert labels is not None, "a labelled log of flows without labels"
+    names = [_LABELS.get(value, _UNUSED_LABEL) for value in labels.malicious.tolist()]
+    for row, name, detail in zip(conn_log_rows(batch), names, _texts(labels.detail), strict=True):
+        yield *row, name, detail
 
 
 def conn_log_rows(batch: FlowBatch) -> Iterator[tuple[str, ...]]:
