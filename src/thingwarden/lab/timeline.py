@@ -117,7 +117,7 @@ Action: TypeAlias = Perform | Cut | Restore | PowerOff | PowerOn
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """An action at its moment, in seconds since the beginning; ``event``, ``<kind>-<number>``, is what it belongs to."""
+    """An action at its moment, seconds since the beginning; ``event``, ``<kind>-<number>``, is what it belongs to."""
 
     at_s: float
     event: str

@@ -12,6 +12,7 @@ import contextlib
 import os
 import random
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +45,12 @@ _SCAN_TECHNIQUES: Final = {
     "fin": ["-sF"],
 }
 _HYDRA_SERVICES: Final = {"ssh": ["ssh"], "telnet": ["telnet"], "http": ["http-get", "/"], "ftp": ["ftp"]}
-_NOBODY_ANSWERED: Final = 1
-"""hping3's exit status when no answer came, which floods do not wait for."""
+_SIGNS_OF_WORK: Final = {"hping3": (b"packets transmitted",), "hydra": (b"[DATA] attacking",)}
+_FORWARDING: Final = {
+    Path("/proc/sys/net/ipv4/conf/all/send_redirects"): "0",
+    Path("/proc/sys/net/ipv4/conf/eth0/send_redirects"): "0",
+    Path("/proc/sys/net/ipv4/ip_forward"): "1",
+}
 _STOP_GRACE_S: Final = 2.0
 _DIES_WITH_US: Final = ("setpriv", "--pdeathsig", "KILL")
 
@@ -63,33 +68,52 @@ async def run_tool(tool: Tool, scratch: Path, rng: random.Random) -> None:
         ConfigError: the program is missing or says that it failed.
     """
     argv = tool_arguments(tool, scratch)
-    if isinstance(tool, PacketFlood) and tool.is_spoofed:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(tool.lasts_s):
-                await flood_spoofed(tool, rng)
-        return
-    try:
-        process = await asyncio.create_subprocess_exec(
-            *_DIES_WITH_US,
-            *argv,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-        )
-    except FileNotFoundError as error:
-        raise ConfigError(argv[0], "not installed", "Run sh deploy/apt.sh") from error
-    try:
+    with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(tool.lasts_s):
-            _, said = await process.communicate()
-    except TimeoutError:
-        return
+            if isinstance(tool, PacketFlood) and tool.is_spoofed:
+                await flood_spoofed(tool, rng)
+            elif isinstance(tool, ArpSpoof):
+                with _forwarding():
+                    await _run(argv, scratch)
+            else:
+                await _run(argv, scratch)
+
+
+async def _run(argv: list[str], scratch: Path) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *_DIES_WITH_US,
+        *argv,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        cwd=scratch,
+        start_new_session=True,
+    )
+    try:
+        said, _ = await process.communicate()
     finally:
         await _stop(process)
-    accepted = (0, _NOBODY_ANSWERED) if argv[0] == "hping3" else (0,)
-    if process.returncode not in accepted:
+    if process.returncode != 0 and not _has_worked(argv[0], said):
         lines = said.decode("utf-8", "replace").strip().splitlines()
         raise ConfigError(argv[0], lines[-1] if lines else f"exit status {process.returncode}")
+
+
+def _has_worked(program: str, said: bytes) -> bool:
+    """Whether a program that ends with an error did what it was asked: one that nobody answers fails as well."""
+    return any(mark in said for mark in _SIGNS_OF_WORK.get(program, ()))
+
+
+@contextlib.contextmanager
+def _forwarding() -> Iterator[None]:
+    """Let this namespace pass on what is not for it, without telling senders of a shorter way."""
+    before = {path: path.read_text(encoding="ascii") for path in _FORWARDING}
+    try:
+        for path, value in _FORWARDING.items():
+            path.write_text(value, encoding="ascii")
+        yield
+    finally:
+        for path, old in before.items():
+            path.write_text(old, encoding="ascii")
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:
@@ -146,6 +170,8 @@ def _scan_arguments(tool: PortScan) -> list[str]:
 
 def _flood_arguments(tool: PacketFlood) -> list[str]:
     require_inside(tool.target)
+    if ":" in tool.target:
+        raise RequestError("lab flood", f"target {tool.target}", "hping3 knows IPv4 only")
     _require_bound("packets", tool.packet_count, MAX_PACKETS)
     _require_bound("packets/s", tool.packets_per_s, MAX_PACKETS_PER_S)
     _require_bound("bytes", tool.payload_bytes + 1, MAX_PAYLOAD_BYTES)
@@ -169,7 +195,8 @@ def _guess_arguments(tool: LoginGuess, scratch: Path) -> list[str]:
     words = scratch / f"passwords-{tool.tries}.txt"
     words.write_text("\n".join(_passwords(tool.tries)) + "\n", encoding="utf-8")
     argv = ["hydra", "-I", "-l", "root", "-P", str(words), "-t", str(tool.parallel), "-s", str(tool.port)]
-    return [*argv, "-f", tool.target, *_HYDRA_SERVICES[tool.service]]
+    target = ["-6", f"[{tool.target}]"] if ":" in tool.target else [tool.target]
+    return [*argv, "-f", *target, *_HYDRA_SERVICES[tool.service]]
 
 
 def _passwords(count: int) -> list[str]:
