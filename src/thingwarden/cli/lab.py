@@ -6,7 +6,6 @@ Must never: run an attack outside network namespaces.
 
 from __future__ import annotations
 
-import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -246,15 +245,6 @@ def _become_root() -> None:
 
 def write_labelled_log(flows: FlowBatch, out: TextIO) -> None:
     """Write flows as Zeek's conn.log with two more columns, ``label`` and ``detailed-label``, as IoT-23 has them."""
-    from thingwarden.serve.conn_log import write_conn_log
+    from thingwarden.ingest.conn_log import write_conn_log
 
-    plain = io.StringIO()
-    write_conn_log([flows], plain)
-    labels = flows.labels
-    assert labels is not None
-    names = ("Malicious" if is_malicious else "Benign" for is_malicious in (labels.malicious == 1).tolist())
-    rows = iter([f"{name}\t{detail.decode()}" for name, detail in zip(names, labels.detail.tolist(), strict=True)])
-    headers = {"#fields": "label\tdetailed-label", "#types": "string\tstring"}
-    for line in plain.getvalue().splitlines():
-        more = headers.get(line.partition("\t")[0]) if line.startswith("#") else next(rows)
-        out.write(f"{line}\t{more}\n" if more else f"{line}\n")
+    write_conn_log([flows], out, is_labelled=True)
