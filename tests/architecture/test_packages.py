@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from thingwarden.lab.network import TOOLS
+from thingwarden.lab.real.network import TOOLS
 
 
 def test_every_program_of_the_lab_comes_with_a_listed_package(repository: Path) -> None:

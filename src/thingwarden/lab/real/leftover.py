@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import itertools
 import os
 import re
 import shutil
@@ -21,16 +22,20 @@ from typing import Final
 
 NAMESPACES: Final = Path("/run/netns")
 SCRATCH_PREFIX: Final = "tw-lab-run-"
-_NAME_FORM: Final = re.compile(r"tw-([0-9a-f]+)(?:\.([0-9a-f]+))?-[a-z0-9-]+")
+_NAME_FORM: Final = re.compile(r"tw-([0-9a-f]+)\.([0-9a-f]+)\.[0-9a-f]+-[a-z0-9-]+")
 _KILL_ROUNDS: Final = 50
 _KILL_PAUSE_S: Final = 0.02
 _START_FIELD: Final = 19
+_numbers: Final = itertools.count()
 
 
-def owner_prefix() -> str:
-    """What the names of this process's namespaces begin with: its id and when it was started, in hexadecimal."""
-    started_ticks = _started_ticks(os.getpid())
-    return f"tw-{os.getpid():x}.{started_ticks:x}"
+def new_prefix() -> str:
+    """What the names of a lab's namespaces begin with, in hexadecimal.
+
+    Returns:
+        ``tw-``, this process's id, when it was started, and a number that no other lab of this process has.
+    """
+    return f"tw-{os.getpid():x}.{_started_ticks(os.getpid()):x}.{next(_numbers):x}"
 
 
 @contextlib.contextmanager
@@ -81,10 +86,7 @@ def kill_inside(namespace: str) -> None:
 
 def _is_orphan(name: str) -> bool:
     match = _NAME_FORM.fullmatch(name)
-    if match is None:
-        return False
-    started_ticks = _started_ticks(int(match[1], 16))
-    return started_ticks < 0 or (match[2] is not None and started_ticks != int(match[2], 16))
+    return match is not None and _started_ticks(int(match[1], 16)) != int(match[2], 16)
 
 
 def _started_ticks(pid: int) -> int:

@@ -33,7 +33,7 @@ from thingwarden.lab.real.layout import (
     detour_ends,
     names_of,
 )
-from thingwarden.lab.real.leftover import NAMESPACES, kill_inside, owner_prefix, remove_namespaces, scratch_folder
+from thingwarden.lab.real.leftover import NAMESPACES, kill_inside, new_prefix, remove_namespaces, scratch_folder
 from thingwarden.lab.timeline import Host
 
 TOOLS: Final = {
@@ -44,7 +44,6 @@ TOOLS: Final = {
     "sysctl": "procps",
     "setpriv": "util-linux",
     "unshare": "util-linux",
-    "tcpdump": "tcpdump",
     "dnsmasq": "dnsmasq-base",
     "mosquitto": "mosquitto",
     "openssl": "openssl",
@@ -109,7 +108,7 @@ class Lab:
     def __init__(self, hosts: Sequence[Host]) -> None:
         _require_sound(hosts)
         self._hosts = {host.name: host for host in hosts}
-        self._layout = Layout(prefix=owner_prefix(), hosts=tuple(hosts), congestion=_congestion_control())
+        self._layout = Layout(prefix=new_prefix(), hosts=tuple(hosts), congestion=_congestion_control())
         self._processes: list[subprocess.Popen[bytes]] = []
         self._cuts: dict[str, CutTable] = {}
         self._detours: set[str] = set()
