@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thingwarden.domain.errors import ConfigError
+from thingwarden.domain.taxonomy import TECHNIQUES, AttackClass
 from thingwarden.lab.behaviour.attacks.breadth import draw_settings
 from thingwarden.lab.behaviour.catalogue import ACTS
 from thingwarden.lab.directory import SERVICES
@@ -81,8 +82,9 @@ class Occasion:
         targets: Sequence[str] = (),
         offset_s: float = 0.0,
         lasts_s: float | None = None,
+        attack_class: AttackClass | None = None,
     ) -> Planned:
-        """``host`` does ``act``; its class, technique and aims follow from the catalogue.
+        """``host`` does ``act``; its aims follow from the catalogue, and its class where no other is given.
 
         Raises:
             ConfigError: the act does not take these settings.
@@ -101,8 +103,8 @@ class Occasion:
             host=host,
             settings=checked.model_dump(exclude_unset=True),
             lasts_s=checked.lasts_s,
-            attack_class=kind.attack_class,
-            technique=kind.technique,
+            attack_class=attack_class or kind.attack_class,
+            technique=TECHNIQUES[attack_class][0] if attack_class else kind.technique,
             aims=kind.aims(checked),
         )
         return self.at(offset_s, action)
@@ -164,10 +166,9 @@ class UpdateSettings(_EventSettings):
     reboot_s: float = Field(default=3.0, gt=0.0, le=120.0)
 
 
-class BreakInSettings(_EventSettings):
-    """``guess`` is the act that finds the password, ``control`` the one by which the new bot keeps in touch."""
+class InfectionSettings(_EventSettings):
+    """``control`` is the act by which a new bot keeps in touch, every ``period_s``."""
 
-    guess: Literal["guess_telnet", "guess_ssh", "guess_ftp", "guess_http"] = "guess_telnet"
     control: Literal["c2_irc", "c2_http", "c2_tls", "c2_tcp", "c2_mqtt", "c2_udp"] = "c2_tcp"
     period_s: float = Field(default=10.0, ge=2.0, le=14_400.0)
 
@@ -283,25 +284,107 @@ def _meet_portal(occasion: Occasion) -> list[Planned]:
     ]
 
 
-def _break_in(occasion: Occasion) -> list[Planned]:
-    """The first in ``by`` guesses the password of each in ``on`` and logs in; those load a bot and call home."""
-    settings = _checked(occasion, BreakInSettings)
-    offender, share_s = _required(occasion, "by")[0], occasion.lasts_s / 4
+class BotnetSettings(_EventSettings):
+    """``flood`` is the act that all bots perform; ``packets_per_s`` of each, where it sends bare packets."""
+
+    flood: Literal["flood_syn", "flood_ack", "flood_udp", "flood_icmp", "flood_udp_ports"] = "flood_syn"
+    packets_per_s: float = Field(default=150.0, gt=0.0, le=1_000.0)
+    packet_count: int = Field(default=1_000, ge=1, le=10_000)
+
+
+def _flood_together(occasion: Occasion) -> list[Planned]:
+    """All in ``by`` flood the same target: distributed, for the gateway sees several sources."""
+    settings = _checked(occasion, BotnetSettings)
+    given = {"packets_per_s": settings.packets_per_s, "count": settings.packet_count}
+    spread_s = min(2.0, occasion.lasts_s / 10)
     planned = []
-    for name in _required(occasion, "on"):
-        guess = {"finds": True}
-        planned += [
-            occasion.perform(settings.guess, offender, settings=guess, targets=(name,), lasts_s=share_s),
-            occasion.perform("login", offender, settings={}, targets=(name,), offset_s=share_s, lasts_s=share_s / 2),
-            occasion.perform("download", name, settings={}, offset_s=1.5 * share_s, lasts_s=share_s / 2),
+    for host in _required(occasion, "by"):
+        offset_s = occasion.rng.uniform(0.0, spread_s)
+        planned.append(
             occasion.perform(
-                settings.control,
-                name,
-                settings={"period_s": settings.period_s},
-                offset_s=2 * share_s,
-                lasts_s=occasion.lasts_s - 2 * share_s,
-            ),
-        ]
+                settings.flood,
+                host,
+                settings=given,
+                targets=_required(occasion, "on"),
+                offset_s=offset_s,
+                lasts_s=occasion.lasts_s - offset_s,
+                attack_class=AttackClass.DDOS,
+            )
+        )
+    return planned
+
+
+def _infect(
+    occasion: Occasion, settings: InfectionSettings, offender: str, victim: str, *, offset_s: float, lasts_s: float
+) -> list[Planned]:
+    """Password, login, download and contact with the owner: each has a part of ``lasts_s``, the last the whole rest."""
+    login_s, download_s, control_s = (offset_s + lasts_s * part for part in (0.5, 0.7, 0.9))
+    is_lateral = AttackClass.LATERAL if offender in occasion.hosts else None
+    return [
+        occasion.perform(
+            "guess_telnet",
+            offender,
+            settings={"finds": True},
+            targets=(victim,),
+            offset_s=offset_s,
+            lasts_s=login_s - offset_s,
+        ),
+        occasion.perform(
+            "login",
+            offender,
+            settings={},
+            targets=(victim,),
+            offset_s=login_s,
+            lasts_s=download_s - login_s,
+            attack_class=is_lateral,
+        ),
+        occasion.perform("download", victim, settings={}, offset_s=download_s, lasts_s=control_s - download_s),
+        occasion.perform(
+            settings.control,
+            victim,
+            settings={"period_s": settings.period_s},
+            offset_s=control_s,
+            lasts_s=occasion.lasts_s - control_s,
+        ),
+    ]
+
+
+def _break_in(occasion: Occasion) -> list[Planned]:
+    """The first in ``by`` takes each in ``on``."""
+    settings = _checked(occasion, InfectionSettings)
+    offender = _required(occasion, "by")[0]
+    half_s = occasion.lasts_s / 2
+    victims = _required(occasion, "on")
+    return [
+        item
+        for victim in victims
+        for item in _infect(occasion, settings, offender, victim, offset_s=0.0, lasts_s=half_s)
+    ]
+
+
+def _spread(occasion: Occasion) -> list[Planned]:
+    """The first in ``by`` sweeps and takes the first in ``on``, which does the same to the next, and so on."""
+    settings = _checked(occasion, InfectionSettings)
+    victims = _required(occasion, "on")
+    chain = (_required(occasion, "by")[0], *victims)
+    stage_s = occasion.lasts_s / (len(victims) + 1)
+    planned = []
+    for number, victim in enumerate(victims):
+        offset_s = number * stage_s
+        sweep = {"count": 120, "probes_per_s": 20.0}
+        planned.append(
+            occasion.perform(
+                "scan_random",
+                chain[number],
+                settings=sweep,
+                targets=("lan", "elsewhere"),
+                offset_s=offset_s,
+                lasts_s=stage_s * 0.4,
+            )
+        )
+        planned += _infect(
+            occasion, settings, chain[number], victim, offset_s=offset_s + stage_s * 0.4, lasts_s=stage_s * 0.6
+        )
     return planned
 
 
@@ -325,6 +408,9 @@ EVENTS: Final[dict[str, EventKind]] = {
     "break_in": EventKind(
         about="A password is found, a bot is loaded and calls home.", expand=_break_in, is_hard_negative=False
     ),
+    "botnet_flood": EventKind(
+        about="Several bots flood one target together.", expand=_flood_together, is_hard_negative=False
+    ),
     "broker_outage": EventKind(about="The home's MQTT broker cannot be reached.", expand=_outage()),
     "captive_portal": EventKind(about="A portal stands between devices and the internet.", expand=_meet_portal),
     "cloud_outage": EventKind(about="Services of the internet cannot be reached.", expand=_outage()),
@@ -344,5 +430,8 @@ EVENTS: Final[dict[str, EventKind]] = {
         expand=_performed("catch_up_with_clock", together_s=0.5),
     ),
     "video_call": EventKind(about="A person calls by video.", expand=_performed("call_by_video")),
+    "worm": EventKind(
+        about="A bot takes the next device, which takes the next one.", expand=_spread, is_hard_negative=False
+    ),
 }
 """By the name that recipes use; every act is an event as well, performed by each in ``by`` on all in ``on``."""

@@ -43,13 +43,9 @@ def label_flows(flows: FlowBatch, truth: Truth, timing: Timing) -> FlowBatch:
     Raises:
         InputError: the flows carry no time.
     """
-    if not flows.is_timed:
-        raise InputError("flows to label", "they carry no time", "Meter the scenario's capture.")
     view = _View(flows, timing)
     attack_class = np.full(len(flows), CLASS_INDEX[AttackClass.BENIGN], dtype=np.int8)
     detail = np.full(len(flows), b"benign", dtype=f"S{DETAIL_LENGTH}")
-    for event in truth.harmless:
-        detail[view.rows_of_harmless(event)] = label_detail(event.name, AttackClass.BENIGN)
     offences = [interval for interval in truth.intervals if interval.role == "offender"]
     for interval in sorted(offences, key=_precision):
         hit = view.rows_of_attack(interval)
@@ -62,7 +58,27 @@ def label_flows(flows: FlowBatch, truth: Truth, timing: Timing) -> FlowBatch:
         ton_class=np.full(len(flows), -1, dtype=np.int8),
         detail=detail,
     )
-    return replace(flows, labels=labels)
+    return mark_harmless(replace(flows, labels=labels), truth, timing)
+
+
+def mark_harmless(flows: FlowBatch, truth: Truth, timing: Timing) -> FlowBatch:
+    """Name in the ``detail`` of benign flows the harmless event that touched them; attacks keep what they say.
+
+    Args:
+        flows: labelled.
+        truth, timing: as for ``label_flows``.
+
+    Raises:
+        InputError: the flows carry no time.
+    """
+    labels = flows.labels
+    assert labels is not None, "flows without labels"
+    view = _View(flows, timing)
+    detail = labels.detail.copy()
+    is_benign = labels.malicious == 0
+    for event in truth.harmless:
+        detail[is_benign & view.rows_of_harmless(event)] = label_detail(event.name, AttackClass.BENIGN)
+    return replace(flows, labels=replace(labels, detail=detail))
 
 
 def _precision(interval: Interval) -> tuple[bool, int, bool, int]:
@@ -75,6 +91,8 @@ class _View:
     """The flows of one run, asked which of them fit; what is asked often is kept."""
 
     def __init__(self, flows: FlowBatch, timing: Timing) -> None:
+        if not flows.is_timed:
+            raise InputError("flows to label", "they carry no time", "Meter the scenario's capture.")
         self._flows = flows
         self._timing = timing
         self._began_at_s = timing.began_at.timestamp()

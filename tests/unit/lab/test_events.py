@@ -62,6 +62,8 @@ CASTS: dict[str, dict[str, object]] = {
     "ntp_outage": {"by": (), "on": ()},
     "new_device": {"by": ("late",), "on": ()},
     "break_in": {"by": ("tv",), "on": ("camera",)},
+    "worm": {"by": ("tv",), "on": ("camera", "hub")},
+    "botnet_flood": {"by": ("tv", "camera"), "on": ("shop.example",)},
 }
 ALONE: dict[str, object] = {"by": ("tv", "camera"), "on": ()}
 
@@ -156,11 +158,37 @@ def test_a_break_in_leads_from_the_password_to_the_bot() -> None:
     planned = expand("break_in", occasion())
     assert [(act.host, act.attack_class) for act in performed(planned)] == [
         ("tv", AttackClass.BRUTE_FORCE),
-        ("tv", ACTS["login"].attack_class),
+        ("tv", AttackClass.LATERAL),
         ("camera", AttackClass.DOWNLOAD),
         ("camera", AttackClass.C2),
     ]
     assert [item.at_s for item in planned] == sorted(item.at_s for item in planned)
+
+
+def test_a_break_in_from_outside_is_not_lateral() -> None:
+    acts = performed(expand("break_in", occasion(by=("internet",))))
+    assert AttackClass.LATERAL not in {act.attack_class for act in acts}
+
+
+def test_a_worm_hands_itself_on() -> None:
+    planned = expand("worm", occasion(on=("camera", "hub")))
+    logins = [(act.host, act.settings["targets"]) for act in performed(planned) if act.act == "login"]
+    assert logins == [("tv", ("10.77.0.22",)), ("camera", ("10.77.0.2",))]
+    infected_at_s = next(
+        item.at_s for item in planned if isinstance(item.action, Perform) and item.action.act.startswith("c2_")
+    )
+    spreads_at_s = next(
+        item.at_s for item in planned if isinstance(item.action, Perform) and item.action.host == "camera"
+    )
+    assert spreads_at_s <= infected_at_s
+
+
+def test_bots_that_flood_together_are_a_distributed_flood() -> None:
+    acts = performed(expand("botnet_flood", occasion(by=("tv", "camera"), on=("shop.example",))))
+    assert [(act.host, act.attack_class, act.technique) for act in acts] == [
+        ("tv", AttackClass.DDOS, "T1498.001"),
+        ("camera", AttackClass.DDOS, "T1498.001"),
+    ]
 
 
 @pytest.mark.parametrize(
