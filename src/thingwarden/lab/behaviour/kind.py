@@ -47,6 +47,7 @@ class Site:
         services: the usual one first.
         port, others: usual port and other likely ones; over TLS where ``is_tls``.
         plain_port: used without TLS by those makers that do without; 0 where none does.
+        is_fixed: whether everybody uses the usual port, as the protocol's registration says.
     """
 
     services: tuple[str, ...]
@@ -55,13 +56,14 @@ class Site:
     transport: Transport = "tcp"
     is_tls: bool = False
     plain_port: int = 0
+    is_fixed: bool = False
 
     def drawn(self, role: str, traits: Traits) -> Endpoint:
         """What the maker of the device with these ``traits`` chose; ``role`` names the use."""
         service = traits.choice(f"{role}_service", self.services[0], self.services[1:])
         is_tls = self.is_tls and not (self.plain_port and traits.chance(f"{role}_is_plain", 0.3))
         usual = self.plain_port if self.is_tls and not is_tls else self.port
-        port = traits.port(f"{role}_port", usual, self.others)
+        port = usual if self.is_fixed else traits.port(f"{role}_port", usual, self.others)
         return Endpoint(service=service, port=port, transport=self.transport, is_tls=is_tls)
 
 

@@ -6,7 +6,7 @@ Must never: ask traits anew for each connection.
 
 from __future__ import annotations
 
-from typing import Final, Literal, TypeAlias
+from typing import Final, Literal, Protocol, TypeAlias
 
 from thingwarden.lab.behaviour.doors import DOORS
 from thingwarden.lab.behaviour.kind import Site
@@ -18,6 +18,22 @@ from thingwarden.lab.world import Identity, Stream, World
 Ending: TypeAlias = Literal["close", "abort", "finish", "wait", "linger"]
 ENDINGS: Final[tuple[Ending, ...]] = ("close", "abort", "finish", "wait", "linger")
 _GOODBYE_S: Final = 5.0
+
+
+class Place(Protocol):
+    """Something to connect to: a service of the internet, or a neighbour."""
+
+    name: str
+
+    async def open(self, world: World) -> Stream:
+        """Connect.
+
+        Raises:
+            OSError: not found, refused, timed out, or TLS failed.
+        """
+
+    async def leave(self, world: World, stream: Stream) -> None:
+        """End a connection in this maker's way."""
 
 
 class Reach:
@@ -79,6 +95,45 @@ class Reach:
         await leave(world, stream, self.ending, self._linger_s)
 
 
+class Visit:
+    """One neighbour's open port as this device reaches it.
+
+    Attributes:
+        name: of the neighbour, as the gateway's resolver knows it.
+        ending: how connections to it are left.
+    """
+
+    def __init__(self, me: Identity, peer: str, port: int, role: str) -> None:
+        traits = me.traits
+        self.name = f"{peer}.lan"
+        self.port = port
+        self.ending: Ending = traits.choice(f"{role}_ending", "close", ENDINGS[:-1])
+        self._is_by_name = traits.chance(f"{role}_is_by_name", 0.3)
+        self._timeout_s = traits.number(f"{role}_connect_s", 4.0, 1.0, 15.0)
+
+    async def locate(self, world: World) -> str:
+        """The neighbour's IPv4 address, asked for or known from when the two were set up.
+
+        Raises:
+            OSError: nobody knows it.
+        """
+        if self._is_by_name:
+            return await resolve(world, self.name)
+        return world.me.peers[self.name.removesuffix(".lan")]
+
+    async def open(self, world: World) -> Stream:
+        """Connect.
+
+        Raises:
+            OSError: not found, refused, or timed out.
+        """
+        return await world.connect(await self.locate(world), self.port, timeout_s=self._timeout_s)
+
+    async def leave(self, world: World, stream: Stream) -> None:
+        """End a connection in this maker's way."""
+        await leave(world, stream, self.ending)
+
+
 async def leave(world: World, stream: Stream, ending: Ending, linger_s: float = 20.0) -> None:
     """End a connection: orderly, by a reset, by FIN and waiting, by waiting for the other side, or after idling."""
     try:
@@ -108,17 +163,8 @@ def door_of(me: Identity, peer: str, role: str) -> int:
     return door.drawn(role, me.peer_traits.get(peer, Traits(seed=peer))) if door else 0
 
 
-def neighbours_with(me: Identity, role: str, *kinds: str) -> list[tuple[str, int]]:
-    """Name and port of the neighbours that open a door for ``role``; of all kinds where none is given."""
+def visits(me: Identity, role: str, *kinds: str) -> list[Visit]:
+    """The neighbours that open a door for ``role``; of all kinds where none is given."""
     asked = kinds or tuple(kind for kind, doors in DOORS.items() if role in doors)
     found = ((name, door_of(me, name, role)) for name in neighbours(me, *asked))
-    return [(name, port) for name, port in found if port]
-
-
-async def find_neighbour(world: World, name: str, *, is_by_name: bool = True) -> str:
-    """A neighbour's IPv4 address, asked for as ``name.lan`` or known from when the two were set up.
-
-    Raises:
-        OSError: nobody knows it.
-    """
-    return await resolve(world, f"{name}.lan") if is_by_name else world.me.peers[name]
+    return [Visit(me, name, port, role) for name, port in found if port]

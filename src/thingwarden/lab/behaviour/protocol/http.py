@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
-from thingwarden.lab.behaviour.reach import Reach
+from thingwarden.lab.behaviour.reach import Place
 from thingwarden.lab.traits import Traits
 from thingwarden.lab.world import Stream, World
 
@@ -79,7 +79,7 @@ class Manners:
         )
 
 
-async def visit(world: World, reach: Reach, asks: Sequence[Ask], manners: Manners) -> None:
+async def visit(world: World, place: Place, asks: Sequence[Ask], manners: Manners) -> None:
     """Send the requests one after the other and read the answers.
 
     Raises:
@@ -90,9 +90,9 @@ async def visit(world: World, reach: Reach, asks: Sequence[Ask], manners: Manner
     for number, group in enumerate(groups):
         if number:
             await world.sleep(manners.gap_s * world.rng.uniform(0.5, 1.5))
-        stream = await reach.open(world)
-        await converse(world, stream, reach.name, group, manners)
-        await reach.leave(world, stream)
+        stream = await place.open(world)
+        await converse(world, stream, place.name, group, manners)
+        await place.leave(world, stream)
 
 
 async def converse(world: World, stream: Stream, host: str, asks: Sequence[Ask], manners: Manners) -> None:
