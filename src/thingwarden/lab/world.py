@@ -29,6 +29,7 @@ class Identity:
         peers: address by name of the other hosts of its LAN; ``kinds`` their kinds, ``peer_traits`` their traits: what
             devices that were set up for each other know, such as the port that the other one listens on.
         is_booting: whether it has just got its power (back): it asks for an address before anything else.
+        expects: of a host of the internet: where attacks want an answer, as ``tcp/4444``, ``tls/9443`` or ``udp/53``.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Identity:
     kinds: Mapping[str, str] = field(default_factory=dict)
     peer_traits: Mapping[str, Traits] = field(default_factory=dict)
     is_booting: bool = False
+    expects: tuple[str, ...] = ()
 
 
 class Stream(Protocol):

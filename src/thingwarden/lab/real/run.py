@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from thingwarden.domain.errors import ConfigError
+from thingwarden.lab.behaviour.attacks.hostile import expected_ports
 from thingwarden.lab.condition import find_condition
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.outcome import FlowWriter, Run, write_outcome
@@ -280,6 +281,7 @@ class _Play:
             peers=dict(self._addresses),
             kinds={host.name: host.kind for host in self._schedule.hosts},
             peer_traits={host.name: host.traits for host in self._schedule.hosts},
+            expects=expected_ports(self._schedule.planned),
         )
 
     def _note(self, ending: Ending) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Final
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.packet import PROTO_TCP, PROTO_UDP
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks.hostile import expected_ports
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC
 from thingwarden.lab.simulated.capture import BENIGN_LABEL, LabelBook, Meter, Rows
@@ -93,6 +94,7 @@ class Simulation:
         self._surroundings: dict[str, Surroundings] = {}
         self._planned_hosts = {host.name: host for host in schedule.hosts}
         self._addresses = {host.name: host.address for host in schedule.hosts}
+        self._expects = expected_ports(schedule.planned)
         self._build()
 
     def packets(self, on_progress: Callable[[float], None] | None = None) -> Iterator[Rows]:
@@ -173,6 +175,7 @@ class Simulation:
             peer_traits={host.name: host.traits for host in self._schedule.hosts},
             kinds={host.name: host.kind for host in self._schedule.hosts},
             peers=dict(self._addresses),
+            expects=self._expects,
         )
 
     def _gateway_identity(self) -> Identity:

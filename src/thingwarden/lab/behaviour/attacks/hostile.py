@@ -7,23 +7,33 @@ Source: RFC 2812, RFC 959, RFC 1350, RFC 1035, each as far as a bot uses it.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from functools import partial
-from ipaddress import ip_network
 from typing import Final
 
 from thingwarden.lab.behaviour.attacks.download import TFTP_BLOCK_BYTES, TFTP_PORT
 from thingwarden.lab.behaviour.protocol import http, mqtt, session
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.behaviour.protocol.dns import DNS_PORT
-from thingwarden.lab.behaviour.services import DatagramListener, Listener, Offered, serve_datagrams
+from thingwarden.lab.behaviour.services import (
+    DatagramListener,
+    Listener,
+    Offered,
+    serve,
+    serve_datagrams,
+    serve_streams,
+)
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.timeline import Perform, Planned
 from thingwarden.lab.world import Behaviour, Datagrams, Stream, World
 
 _UDP: Final = 17
+_ADDRESSES: Final = frozenset(
+    text for service in SERVICES.values() if service.is_hostile for text in (service.address, service.address6)
+)
 _PATIENCE_S: Final = 60.0
 _IDLE_S: Final = 7200.0
 _HTTP_STARTS: Final = (b"GET ", b"POST ", b"HEAD ", b"PUT ")
@@ -180,10 +190,14 @@ def _wished_bytes(line: bytes) -> int:
 
 
 _BOT_PORTS: Final = (6667, 23, 4545, 48101)
+_WEB_PORTS: Final = (80, 8080, 1883)
+_TLS_PORTS: Final = (443, 8443)
 _REFLECTOR_PORTS: Final = (389, 1900, 11211)
-_HOSTILE: Final[tuple[Offered, ...]] = (
-    *(Listener(port=port, handler=serve_bots) for port in (*_BOT_PORTS, 80, 8080, 1883)),
-    *(Listener(port=port, handler=serve_bots, is_tls=True) for port in (443, 8443)),
+_OFFERED: Final[tuple[Offered, ...]] = (
+    *(Listener(port=port, handler=serve_bots) for port in _BOT_PORTS),
+    # In real runs these are shared with the services of the internet, so they mean the same here.
+    *(Listener(port=port, handler=serve_streams) for port in _WEB_PORTS),
+    *(Listener(port=port, handler=serve_streams, is_tls=True) for port in _TLS_PORTS),
     Listener(port=FTP_PORT, handler=serve_ftp),
     *(
         Listener(port=_FTP_DATA_PORT + step, handler=partial(_send_file, size_bytes=size_bytes))
@@ -192,35 +206,43 @@ _HOSTILE: Final[tuple[Offered, ...]] = (
     DatagramListener(port=DNS_PORT, server=serve_names),
     DatagramListener(port=TFTP_PORT, server=serve_files),
 )
-
-HOSTILE: Final[dict[str, tuple[Offered, ...]]] = {
-    **{service.name: _HOSTILE for service in SERVICES.values() if service.is_hostile and not service.is_absent},
-    "reflector.invalid": tuple(
-        DatagramListener(port=port, server=serve_names) for port in (DNS_PORT, *_REFLECTOR_PORTS)
-    ),
-}
-"""What listens at each of the attackers' hosts, by its name, in the form of ``services.OFFERED``."""
+_REFLECTING: Final[tuple[Offered, ...]] = tuple(
+    DatagramListener(port=port, server=serve_names) for port in (DNS_PORT, *_REFLECTOR_PORTS)
+)
+REFLECTOR: Final = "reflector.invalid"
 
 
-def needed(planned: Iterable[Planned]) -> Iterator[Offered]:
-    """What else must listen for the attacks of a schedule to be answered: ports of their own choice.
+def expected_ports(planned: Iterable[Planned]) -> tuple[str, ...]:
+    """Where the attacks of a schedule want an answer from attackers' hosts, in the form of ``Identity.expects``.
 
     Args:
-        planned: of the schedule; acts whose aims name ports of attackers' hosts count.
+        planned: of the schedule; ports that acts' aims name on attackers' hosts count.
     """
-    hosts = {
-        text for service in SERVICES.values() if service.is_hostile for text in (service.address, service.address6)
-    }
+    found: dict[str, None] = {}
     for action in (item.action for item in planned):
-        if not isinstance(action, Perform):
-            continue
-        for aim in action.aims:
-            if str(ip_network(aim.peer).network_address) in hosts:
-                yield from (_listener(action, port, aim.proto) for port in aim.ports)
+        if isinstance(action, Perform):
+            way = "tls" if action.act == "c2_tls" or action.settings.get("way") == "tls" else "tcp"
+            for aim in action.aims:
+                if aim.peer in _ADDRESSES:
+                    found.update(dict.fromkeys(f"{'udp' if aim.proto == _UDP else way}/{port}" for port in aim.ports))
+    return tuple(found)
 
 
-def _listener(action: Perform, port: int, proto: int) -> Offered:
-    if proto == _UDP:
-        return DatagramListener(port=port, server=serve_datagrams)
-    is_tls = action.act == "c2_tls" or action.settings.get("way") == "tls"
-    return Listener(port=port, handler=serve_bots, is_tls=is_tls)
+async def open_doors(world: World) -> None:
+    """Listen as an attacker's host, or as all of them where all share one; ports that are taken already stay so."""
+    service = SERVICES.get(world.me.name)
+    offered: list[Offered] = []
+    if service is None or service.is_hostile:
+        offered += [*_OFFERED, *(_expected(text) for text in world.me.expects)]
+    if service is None or service.name == REFLECTOR:
+        offered += _REFLECTING
+    for one in offered:
+        with contextlib.suppress(OSError):
+            await serve(world, (one,))
+
+
+def _expected(text: str) -> Offered:
+    way, _, port = text.partition("/")
+    if way == "udp":
+        return DatagramListener(port=int(port), server=serve_datagrams)
+    return Listener(port=int(port), handler=serve_bots, is_tls=way == "tls")
