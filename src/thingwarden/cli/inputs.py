@@ -48,6 +48,15 @@ def data_option(command: AnyCommand) -> AnyCommand:
     )(command)
 
 
+def lab_option(command: AnyCommand) -> AnyCommand:
+    """Add ``--lab``, the folder of a corpus of simulated networks; the command gets ``lab``, None without one."""
+    return click.option(
+        "--lab",
+        type=click.Path(path_type=Path, file_okay=False, exists=True),
+        help="Folder of simulated networks, as `thingwarden lab corpus` writes it.",
+    )(command)
+
+
 def plan_option(command: AnyCommand) -> AnyCommand:
     """Add ``--plan``, the fold plan; the command gets ``plan``."""
     return click.option(

@@ -1,6 +1,6 @@
 """``thingwarden train``: public captures to a model artifact.
 
-In: a recipe, the fold plan, the folder of public captures. Out: a model folder that verifies.
+In: a recipe, the fold plan, the folder of public captures, perhaps a lab corpus. Out: a model folder that verifies.
 Must never: set a threshold on a device that was learned from.
 """
 
@@ -10,13 +10,14 @@ from pathlib import Path
 
 import click
 
-from thingwarden.cli.inputs import data_option, plan_option
+from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra
 
 
 @click.command("train")
 @click.argument("recipe", type=click.Path(path_type=Path, dir_okay=False, exists=True))
 @data_option
+@lab_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -44,26 +45,27 @@ def train(
     invocation: Invocation,
     recipe: Path,
     data: Path,
+    lab: Path | None,
     out: Path,
     plan: Path,
     calibration_fold: int,
     cache: Path | None,
     seed: int,
 ) -> None:
-    """Train a model by RECIPE on all public captures (extra: train). Same recipe, data and seed, same model."""
+    """Train a model by RECIPE on all public captures, and on simulated networks if given (extra: train).
+
+    Same recipe, data and seed, same model.
+    """
     with needs_extra("train"):
         from thingwarden.train.corpus import load_corpus
-        from thingwarden.train.folds import fold_of_part, load_plan
+        from thingwarden.train.folds import load_plan
         from thingwarden.train.recipe import Recipe
         from thingwarden.train.training import train_artifact, whole_set
 
     parsed, folds = Recipe.load(recipe), load_plan(plan)
-    corpus = load_corpus(data, cache)
-    held = {part.capture.group for part in corpus.parts if fold_of_part(folds, part) == calibration_fold}
+    chosen = whole_set(load_corpus(data, cache, lab), folds, calibration_fold)
     with invocation.progress(f"training {parsed.name}", "steps") as advance:
-        artifact = train_artifact(
-            whole_set(corpus, sorted(held)), out, parsed, seed, progress=lambda _, done, total: advance(done, total)
-        )
+        artifact = train_artifact(chosen, out, parsed, seed, progress=lambda _, done, total: advance(done, total))
     if invocation.wants_json:
         invocation.emit("trained", {"path": str(out), "name": artifact.name, "manifest": artifact.manifest})
     invocation.show(f"Wrote {artifact.name} to {out}. See: thingwarden model show {out}")

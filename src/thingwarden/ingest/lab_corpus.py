@@ -3,17 +3,19 @@
 In: labelled ``FlowBatch``es of networks and what is known about each. Out: ``LabManifest``; the flows, one at a time.
 Must never: read a file that is not the one whose hash the manifest names, or one outside the folder.
 
-The flows of a network are labelled and in time order. ``labels.detail`` is the key of the act that a flow belongs to,
-harmless acts included, and empty for a device's habits.
+The flows of a network are labelled and in time order, their ends flagged local or not. ``labels.detail`` is
+``<class>:<act>``, harmless acts included, or one of both; empty or ``benign`` for a device's habits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from thingwarden.domain.errors import InputError
@@ -146,6 +148,39 @@ def read_network(folder: Path, network: LabNetwork) -> FlowBatch:
         raise InputError(str(path), f"expected {network.flows} flows, found {len(flows)}", "draw the corpus anew")
     _require_usable(path, flows, network)
     return flows
+
+
+def manifest_digest(folder: Path) -> str:
+    """SHA-256 of the manifest, which holds that of every network.
+
+    Raises:
+        InputError: there is none.
+    """
+    path = folder / MANIFEST_FILE
+    if not path.is_file():
+        raise InputError(str(path), "not there", f"expected a folder of {FORMAT}")
+    return _hash(path)
+
+
+def split_acts(detail: npt.NDArray[np.bytes_]) -> tuple[tuple[str, ...], npt.NDArray[np.int64]]:
+    """The acts that flows belong to, by ``labels.detail``.
+
+    Args:
+        detail: (n,).
+
+    Returns:
+        Names, each once, and for each flow the index of its own, int64 (n,); the name of a habit is empty.
+    """
+    texts, inverse = np.unique(detail, return_inverse=True)
+    found = [_act_name(text.decode("latin-1")) for text in texts.tolist()]
+    names = tuple(sorted(set(found)))
+    return names, np.array([names.index(name) for name in found], dtype=np.int64)[inverse.ravel()]
+
+
+def _act_name(detail: str) -> str:
+    """Without the class before a colon and the number after a hyphen."""
+    name = detail.rpartition(":")[2]
+    return "" if name == "benign" else re.sub(r"-[0-9]+$", "", name)
 
 
 def _require_usable(path: Path, flows: FlowBatch, network: LabNetwork) -> None:

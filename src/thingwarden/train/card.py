@@ -13,7 +13,7 @@ from typing import Final
 
 from thingwarden.domain.calibration import Calibration
 from thingwarden.encode.vocabulary import FIELD_NAMES
-from thingwarden.train.corpus import Part
+from thingwarden.train.corpus import LabCorpus, Part
 from thingwarden.train.recipe import Recipe
 
 SOURCES: Final = {
@@ -22,6 +22,7 @@ SOURCES: Final = {
     "home-2020": "home devices' traffic published with the ESORICS paper on IoTEnsemble",
     "sentinel-2016": "IoT Sentinel: M. Miettinen and others, 2017",
     "ton_iot": "TON_IoT: N. Moustafa and others, UNSW Canberra",
+    "lab": "the project's own lab, simulated: see docs/lab.md",
 }
 
 
@@ -38,6 +39,7 @@ class CardFacts:
     calibration: Sequence[Part]
     table_rows: int
     thresholds: Calibration
+    lab: LabCorpus | None = None
 
 
 def render_card(facts: CardFacts) -> str:
@@ -63,8 +65,10 @@ device plays.
 {_table(facts.train)}
 
 TON_IoT: {facts.table_rows:,} labelled rows without time, for the ten-class head and, at a low weight, the classes.
-Half of the grafted segments are sketches: behaviours drawn from wide parameter ranges, malicious and benign alike
-(`train/sketch.py`).
+{facts.recipe.sketch_share:.0%} of the grafted segments are sketches: behaviours drawn from wide parameter ranges,
+malicious and benign alike (`train/sketch.py`).
+
+{_lab(facts)}
 
 ## Thresholds were set on
 
@@ -74,7 +78,7 @@ Half of the grafted segments are sketches: behaviours drawn from wide parameter 
 
 {_sources(facts)}
 
-None of this traffic is shipped; the weights hold counts of bucketed fields, no address, name or payload.
+None of the recorded traffic is shipped; the weights hold counts of bucketed fields, no address, name or payload.
 
 ## For what
 
@@ -90,14 +94,26 @@ where it errs: see docs/results/accuracy.md for how often.
 
 def _table(parts: Sequence[Part]) -> str:
     rows: dict[str, list[int]] = {}
+    networks = len({part.capture.name for part in parts if part.capture.family == "lab"})
     for part in parts:
         labels = part.flows.labels
         malicious = int((labels.malicious == 1).sum()) if labels is not None else 0
-        counts = rows.setdefault(part.capture.name, [0, 0])
+        name = f"{networks:,} simulated networks" if part.capture.family == "lab" else part.capture.name
+        counts = rows.setdefault(name, [0, 0])
         counts[0] += len(part.flows)
         counts[1] += malicious
     lines = [f"| {name} | {flows:,} | {malicious:,} |" for name, (flows, malicious) in sorted(rows.items())]
     return "\n".join(["| capture | flows | malicious |", "|---|---:|---:|", *lines])
+
+
+def _lab(facts: CardFacts) -> str:
+    if facts.lab is None:
+        return "No simulated network was learned from."
+    manifest = facts.lab.manifest
+    return (
+        f"The simulated networks are those that recipe SHA-256 `{manifest.recipe_sha256}` and seed {manifest.seed} "
+        f"give; manifest SHA-256 `{facts.lab.sha256}`."
+    )
 
 
 def _sources(facts: CardFacts) -> str:

@@ -1,6 +1,6 @@
-"""The public captures as one registry: which files make a capture, whose it is, and which labels cannot be trusted.
+"""What there is to learn from: public captures as one registry, and the lab's simulated networks beside them.
 
-In: the data folder that README names. Out: ``Capture`` and the labelled ``FlowBatch`` of each.
+In: the data folder that README names, a lab corpus. Out: ``Capture`` and the labelled ``FlowBatch`` of each.
 Must never: repair a label silently; what is not to be trusted becomes -1 and stays as context.
 Sources: IoT-23 (doi 10.5281/zenodo.4743746), TON_IoT (UNSW Canberra), IoT Sentinel (Miettinen and others, 2017),
 IoTEnsemble's home devices (ESORICS), Stratosphere's security-datasets-for-testing.
@@ -13,7 +13,7 @@ import ipaddress
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
@@ -26,9 +26,11 @@ from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, words_from_address
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.ingest.columns import read_columns, write_columns
+from thingwarden.ingest.lab_corpus import LabManifest, LabNetwork, manifest_digest, read_manifest, read_network
 from thingwarden.ingest.source import read_flows
 
-Family: TypeAlias = Literal["iot23", "lan-mixed", "home-2020", "sentinel-2016", "ton_iot"]
+Family: TypeAlias = Literal["iot23", "lan-mixed", "home-2020", "sentinel-2016", "ton_iot", "lab"]
 Kind: TypeAlias = Literal["attack", "benign", "table"]
 
 
@@ -138,7 +140,7 @@ def load_sessions(capture: Capture, cache: Path | None = None) -> tuple[FlowBatc
     folder = cache / f"{capture.name.replace('/', '_')}-{_cache_key(capture)}"
     if not folder.is_dir():
         _write_cache(folder, _read_sessions(capture))
-    return tuple(_read_cached(path) for path in sorted(folder.glob("*.npz")))
+    return tuple(read_columns(path) for path in sorted(folder.glob("*.npz")))
 
 
 def _list_logs(data: Path) -> list[Capture]:
@@ -276,22 +278,9 @@ def _write_cache(folder: Path, sessions: tuple[FlowBatch, ...]) -> None:
     unfinished = folder.with_name(f"{folder.name}.{os.getpid()}.partial")
     unfinished.mkdir(parents=True, exist_ok=True)
     for index, flows in enumerate(sessions):
-        columns = {name: getattr(flows, name) for name in COLUMN_DTYPES}
-        if flows.labels is not None:
-            columns |= {f"labels.{field.name}": getattr(flows.labels, field.name) for field in fields(Labels)}
-        np.savez(unfinished / f"{index:05d}.npz", is_timed=np.array(flows.is_timed), **columns)
+        write_columns(flows, unfinished / f"{index:05d}.npz")
     if not folder.exists():
         unfinished.rename(folder)
-
-
-def _read_cached(path: Path) -> FlowBatch:
-    with np.load(path, allow_pickle=False) as stored:
-        columns = {name: stored[name] for name in COLUMN_DTYPES}
-        is_timed = bool(stored["is_timed"])
-        labels = None
-        if "labels.malicious" in stored:
-            labels = Labels(**{field.name: stored[f"labels.{field.name}"] for field in fields(Labels)})
-    return FlowBatch(**columns, labels=labels, is_timed=is_timed)
 
 
 class Part(NamedTuple):
@@ -302,6 +291,27 @@ class Part(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LabCorpus:
+    """Simulated networks.
+
+    Attributes:
+        folder: where they lie.
+        sha256: of its manifest, which holds the hash of every file: equal for equal networks.
+        manifest: what is known of each network.
+        parts: those with the purpose ``train``, one capture of the family ``lab`` each.
+    """
+
+    folder: Path
+    sha256: str
+    manifest: LabManifest
+    parts: tuple[Part, ...]
+
+    def find(self, name: str) -> LabNetwork:
+        """The network of that name."""
+        return next(network for network in self.manifest.networks if network.name == name)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Corpus:
     """Everything at hand, read once.
 
@@ -309,15 +319,17 @@ class Corpus:
         parts: the timed captures, session by session.
         ton: TON_IoT's rows in the file's order, untimed; empty where the set is absent.
         second_routes: packets of captures whose log is among ``parts``, under the same name; never learned from.
+        lab: simulated networks; None where none were given.
     """
 
     parts: tuple[Part, ...]
     ton: FlowBatch
     second_routes: tuple[Part, ...] = ()
+    lab: LabCorpus | None = None
 
 
-def load_corpus(data: Path, cache: Path | None = None) -> Corpus:
-    """Read every capture under ``data``.
+def load_corpus(data: Path, cache: Path | None = None, lab: Path | None = None) -> Corpus:
+    """Read every capture under ``data``, and the lab corpus in the folder ``lab``.
 
     Raises:
         ConfigError: no capture was found.
@@ -328,4 +340,39 @@ def load_corpus(data: Path, cache: Path | None = None) -> Corpus:
     tables = [load_capture(capture, cache) for capture in captures if capture.kind == "table"]
     parts = tuple(Part(capture, flows) for capture in timed for flows in load_sessions(capture, cache))
     routes = tuple(Part(capture, load_capture(capture, cache)) for capture in list_second_routes(data))
-    return Corpus(parts=parts, ton=FlowBatch.concatenate(tables), second_routes=routes)
+    return Corpus(
+        parts=parts,
+        ton=FlowBatch.concatenate(tables),
+        second_routes=routes,
+        lab=None if lab is None else load_lab(lab),
+    )
+
+
+def load_lab(folder: Path) -> LabCorpus:
+    """Read the networks that may be learned from; those to count in stay on disk.
+
+    Raises:
+        InputError: the folder is no lab corpus, or a file is not what its manifest says.
+    """
+    manifest = read_manifest(folder)
+    parts = tuple(
+        Part(_lab_capture(folder, network), _without_uid(read_network(folder, network)))
+        for network in manifest.networks
+        if network.purpose == "train"
+    )
+    return LabCorpus(folder=folder, sha256=manifest_digest(folder), manifest=manifest, parts=parts)
+
+
+def _lab_capture(folder: Path, network: LabNetwork) -> Capture:
+    return Capture(
+        name=network.name,
+        family="lab",
+        group=network.name,
+        kind="attack" if network.acts else "benign",
+        paths=(folder / network.file,),
+    )
+
+
+def _without_uid(flows: FlowBatch) -> FlowBatch:
+    """Nothing that learns looks at it, and a tenth of the memory goes with it."""
+    return replace(flows, uid=np.broadcast_to(np.zeros((), dtype=COLUMN_DTYPES["uid"]), len(flows)))

@@ -1,7 +1,8 @@
 """The fold plan: who is never seen in training, decided once, in a file, before any model is trained.
 
 In: ``recipes/folds.toml`` with its file of TON_IoT hashes, and a ``Corpus``. Out: ``FoldView``, one per outer fold.
-Must never: put one physical kind of device, one host pair or one recording on both sides of a fold.
+Must never: put one physical kind of device, one host pair, one recording or one simulated network on both sides of a
+fold.
 """
 
 from __future__ import annotations
@@ -20,9 +21,16 @@ from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.train.corpus import Corpus, Part
+from thingwarden.train.thinning import thin_networks
 
 TON_PLAN_SEED: Final = 20_260
 """Breaks ties in the balancing of TON_IoT's pairs; chosen before any result was seen."""
+
+LAB_RULE: Final = "number modulo count"
+"""The only rule by which a plan places simulated networks: there are too many to name."""
+
+CALIBRATION_STRETCH_FLOWS: Final = 1_000
+"""What a benign simulated network contributes to the thresholds, from its beginning."""
 
 _HASH_DIGITS: Final = 16
 _NORMAL: Final = TON_CLASSES.index("normal")
@@ -39,6 +47,8 @@ class FoldPlan:
         classes: fold by attack class, for the protocol that leaves a class out.
         ton_pairs: fold by hash of TON_IoT's unordered host pair.
         ton_sources: fold by hash of the source address, for TON_IoT's normal rows.
+        lab_calibration_ratio: flows of simulated networks among those that set thresholds, at most this many per
+            recorded one.
         sha256: of the plan's files; every report prints it.
     """
 
@@ -48,6 +58,7 @@ class FoldPlan:
     classes: Mapping[AttackClass, int]
     ton_pairs: Mapping[str, int]
     ton_sources: Mapping[str, int]
+    lab_calibration_ratio: float
     sha256: str
 
 
@@ -58,13 +69,15 @@ class FoldView:
     Attributes:
         name: ``0`` to ``4``, or the name of a view that serves a single protocol.
         fold: the outer fold that it derives from.
-        train: parts to fit on.
-        calibration: benign parts of the next fold, left out of ``train``, on which thresholds are set.
-        test: parts never seen in fitting; empty in a blind view.
+        train: parts to fit on; those of the family ``lab`` are simulated.
+        calibration: benign parts of the next fold, left out of ``train``, on which thresholds are set; of the
+            simulated ones as many as the plan allows.
+        test: recorded parts never seen in fitting; empty in a blind view.
         second_routes: packets of captures whose logs are in ``test``.
         ton: TON_IoT's rows; in a blind view only those of ``ton_train``.
         ton_train, ton_test_pairs, ton_test_sources: int64, rows of ``ton``; the last are normal rows only.
         absent: attack classes that training must not show, not even as a sketch.
+        lab_test: simulated parts never seen in fitting; empty in a blind view.
     """
 
     name: str
@@ -78,6 +91,7 @@ class FoldView:
     ton_test_pairs: npt.NDArray[np.int64]
     ton_test_sources: npt.NDArray[np.int64]
     absent: tuple[AttackClass, ...] = ()
+    lab_test: tuple[Part, ...] = ()
 
     def blind(self) -> FoldView:
         """The same view without anything that is tested on: all that a contestant may see while fitting."""
@@ -85,12 +99,20 @@ class FoldView:
         return replace(
             self,
             test=(),
+            lab_test=(),
             second_routes=(),
             ton=self.ton.take(self.ton_train),
             ton_train=np.arange(len(self.ton_train), dtype=np.int64),
             ton_test_pairs=none,
             ton_test_sources=none,
         )
+
+    def without_lab(self) -> FoldView:
+        """The same view with nothing simulated to fit on or to set thresholds on."""
+        train, calibration = (
+            tuple(part for part in parts if part.capture.family != "lab") for parts in (self.train, self.calibration)
+        )
+        return replace(self, train=train, calibration=calibration)
 
 
 def load_plan(path: Path) -> FoldPlan:
@@ -103,6 +125,8 @@ def load_plan(path: Path) -> FoldPlan:
         text = path.read_bytes()
         table = tomllib.loads(text.decode())
         hashes_path = path.with_name(table["ton_iot"]["hashes"])
+        if table["lab"]["fold"] != LAB_RULE:
+            raise ValueError(f"[lab] fold must be {LAB_RULE!r}")
         hashes = hashes_path.read_bytes()
         folds_of = _parse_hashes(hashes.decode())
         return FoldPlan(
@@ -112,6 +136,7 @@ def load_plan(path: Path) -> FoldPlan:
             classes={AttackClass(name): fold for name, fold in table["classes"].items()},
             ton_pairs=folds_of["pair"],
             ton_sources=folds_of["source"],
+            lab_calibration_ratio=float(table["lab"]["calibration_ratio"]),
             sha256=hashlib.sha256(text + hashes).hexdigest(),
         )
     except (OSError, KeyError, ValueError) as error:
@@ -134,6 +159,8 @@ def fold_of_part(plan: FoldPlan, part: Part) -> int:
         ConfigError: the plan does not know the capture; a new one is added to the plan, not guessed.
     """
     capture = part.capture
+    if capture.family == "lab":
+        return int(capture.name.rpartition("-")[2]) % plan.count
     folds = plan.captures if capture.kind == "attack" else plan.groups
     key = capture.name if capture.kind == "attack" else capture.group
     if key not in folds:
@@ -141,28 +168,45 @@ def fold_of_part(plan: FoldPlan, part: Part) -> int:
     return folds[key]
 
 
-def view_fold(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
-    """The outer fold ``fold``: what it holds out is tested on, all else may be learned from."""
-    calibration_fold = (fold + 1) % plan.count
+def split_parts(
+    plan: FoldPlan, corpus: Corpus, test_fold: int | None, calibration_fold: int
+) -> tuple[tuple[Part, ...], tuple[Part, ...], tuple[Part, ...]]:
+    """Parts to learn from, benign parts to set thresholds on, and parts to test on, simulated networks included.
+
+    Args:
+        plan, corpus: who is in which fold.
+        test_fold: None tests on nothing.
+        calibration_fold: its benign parts set thresholds; its attacks are learned from.
+    """
     train: list[Part] = []
     calibration: list[Part] = []
+    lab_calibration: list[Part] = []
     test: list[Part] = []
-    for part in corpus.parts:
+    for part in (*corpus.parts, *(corpus.lab.parts if corpus.lab else ())):
         held_out_in = fold_of_part(plan, part)
-        if held_out_in == fold:
+        if held_out_in == test_fold:
             test.append(part)
         elif held_out_in == calibration_fold and part.capture.kind == "benign":
-            calibration.append(part)
+            (lab_calibration if part.capture.family == "lab" else calibration).append(part)
         else:
             train.append(part)
+    most_flows = int(plan.lab_calibration_ratio * sum(len(part.flows) for part in calibration))
+    calibration += thin_networks(lab_calibration, most_flows, CALIBRATION_STRETCH_FLOWS)
+    return tuple(train), tuple(calibration), tuple(test)
+
+
+def view_fold(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
+    """The outer fold ``fold``: what it holds out is tested on, all else may be learned from."""
+    train, calibration, test = split_parts(plan, corpus, fold, (fold + 1) % plan.count)
     in_pair, in_source = _ton_membership(plan, corpus.ton, fold)
     tested = {part.capture.name for part in test}
     return FoldView(
         name=str(fold),
         fold=fold,
-        train=tuple(train),
-        calibration=tuple(calibration),
-        test=tuple(test),
+        train=train,
+        calibration=calibration,
+        test=tuple(part for part in test if part.capture.family != "lab"),
+        lab_test=tuple(part for part in test if part.capture.family == "lab"),
         second_routes=tuple(part for part in corpus.second_routes if part.capture.name in tested),
         ton=corpus.ton,
         ton_train=np.flatnonzero(~in_pair & ~in_source),
@@ -174,7 +218,8 @@ def view_fold(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
 def view_without_classes(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
     """As ``view_fold``, but the plan's attack classes of this fold are absent from training and all that is tested.
 
-    Captures of the fold stay test-only; from the other captures the class's rows move from training to test.
+    Captures of the fold stay test-only; from the other captures the class's rows move from training to test. Of the
+    simulated networks only those of the fold are tested on: the class's rows in the others are dropped.
     """
     view = view_fold(plan, corpus, fold)
     held_out = [CLASS_INDEX[attack_class] for attack_class, at in plan.classes.items() if at == fold]
@@ -182,7 +227,7 @@ def view_without_classes(plan: FoldPlan, corpus: Corpus, fold: int) -> FoldView:
     for capture, flows in view.train:
         is_held_out = np.isin(_attack_class(flows), held_out)
         kept.append(Part(capture, flows.take(~is_held_out) if is_held_out.any() else flows))
-        if is_held_out.any():
+        if is_held_out.any() and capture.family != "lab":
             moved.append(Part(capture, flows))
     is_held_out_row = np.isin(_attack_class(view.ton), held_out)
     return replace(
@@ -204,6 +249,7 @@ def view_across(plan: FoldPlan, corpus: Corpus, *, learns_ton: bool) -> FoldView
     """
     view = view_fold(plan, corpus, 0)
     attacks = tuple(part for part in corpus.parts if part.capture.kind == "attack")
+    lab_attacks = tuple(p for p in view.train if p.capture.family == "lab" and p.capture.kind == "attack")
     benign_test = tuple(part for part in view.test if part.capture.kind == "benign")
     benign_train = tuple(part for part in view.train if part.capture.kind == "benign")
     every = np.arange(len(corpus.ton), dtype=np.int64)
@@ -211,7 +257,7 @@ def view_across(plan: FoldPlan, corpus: Corpus, *, learns_ton: bool) -> FoldView
     return replace(
         view,
         name="from-ton" if learns_ton else "to-ton",
-        train=benign_train if learns_ton else benign_train + attacks,
+        train=benign_train if learns_ton else benign_train + attacks + lab_attacks,
         test=benign_test + attacks if learns_ton else benign_test,
         ton_train=every if learns_ton else none,
         ton_test_pairs=none if learns_ton else every,
@@ -338,4 +384,5 @@ def describe_plan(plan: FoldPlan) -> dict[str, Any]:
         "classes_left_out": {attack_class.value: fold for attack_class, fold in plan.classes.items()},
         "ton_pairs": len(plan.ton_pairs),
         "ton_sources": len(plan.ton_sources),
+        "lab_networks": LAB_RULE,
     }

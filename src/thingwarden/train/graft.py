@@ -17,6 +17,7 @@ from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
 from thingwarden.encode.address import hash_columns, is_unicast, is_v4, same_lan
 from thingwarden.encode.sentence import local_ends
 from thingwarden.encode.vocabulary import NAMED_PORTS
+from thingwarden.ingest.lab_corpus import split_acts
 from thingwarden.train.corpus import Part
 
 INFRASTRUCTURE_PORTS: Final = (53, 67, 68, 123, 137, 1900, 5353)
@@ -79,7 +80,74 @@ def find_life(part: Part, *, malicious: bool) -> Life | None:
     return Life(name=part.capture.name, flows=flows.take(rows), owner=address, mac=mac)
 
 
-def cut_segment(life: Life, rng: Rng, *, longest: int) -> Life:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recording:
+    """Flows of one host in a network of many, by their rows: nothing is copied before a stretch is cut.
+
+    Attributes:
+        name: of what is in it: the network, then the act, or the host's number where it lives as usual.
+        network: all flows of the network.
+        rows: int32, ascending.
+        owner, mac: as in ``Life``.
+    """
+
+    name: str
+    network: FlowBatch
+    rows: npt.NDArray[np.int32]
+    owner: npt.NDArray[np.uint64]
+    mac: np.uint64
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def window(self, first: int, count: int) -> Life:
+        """The flows ``first`` to ``first + count``."""
+        flows = self.network.take(self.rows[first : first + count])
+        return Life(name=self.name, flows=flows, owner=self.owner, mac=self.mac)
+
+
+def find_recordings(part: Part, *, malicious: bool, by_act: bool) -> list[Recording]:
+    """What each host of a network lived through of the given label.
+
+    Args:
+        part: labelled; ``labels.detail`` names the act that a flow belongs to, empty for habits.
+        malicious: which flows.
+        by_act: whether each act is a recording of its own, named after it; habits are named after the host.
+    """
+    flows, labels = part.flows, part.flows.labels
+    assert labels is not None, "a corpus is labelled"
+    acts, act = split_acts(labels.detail)
+    own = local_ends(flows) & _is_own_unicast(flows) & (labels.malicious == int(malicious))[:, None]
+    own[:, 1] &= ~(flows.orig_address == flows.resp_address).all(axis=1)
+    row, side = np.nonzero(own)
+    addresses = np.where((side == 0)[:, None], flows.orig_address[row], flows.resp_address[row])
+    hosts, host = np.unique(addresses, axis=0, return_inverse=True)
+    host = host.ravel()
+    macs = np.where(side == 0, flows.orig_mac[row], flows.resp_mac[row])
+    group = host * (len(acts) + 1) + (act[row] if by_act else 0)
+    order = np.argsort(group, kind="stable")
+    found = []
+    for rows in np.split(order, np.flatnonzero(np.diff(group[order])) + 1) if len(order) else []:
+        name = acts[act[row[rows[0]]]] if by_act else ""
+        number = int(host[rows[0]])
+        found.append(
+            Recording(
+                name=f"{part.capture.name}/{name or number}",
+                network=flows,
+                rows=row[rows].astype(np.int32),
+                owner=hosts[number],
+                mac=macs[rows[0]],
+            )
+        )
+    return found
+
+
+def _is_own_unicast(flows: FlowBatch) -> npt.NDArray[np.bool_]:
+    """Which ends have an address of one host's own, bool (n, 2)."""
+    return np.stack([is_unicast(flows.orig_address), is_unicast(flows.resp_address)], axis=1)
+
+
+def cut_segment(life: Life | Recording, rng: Rng, *, longest: int) -> Life:
     """A random stretch of a host's flows, its length log-uniform from 1 to ``longest``."""
     count = int(np.exp(rng.uniform(0.0, np.log(min(longest, len(life)) + 0.999))))
     return life.window(int(rng.integers(0, len(life) - count + 1)), count)

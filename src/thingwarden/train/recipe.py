@@ -30,6 +30,9 @@ class Recipe(BaseModel):
         graft_share: share of the windows that are grafts.
         malicious_graft_share: share of the grafted segments that are malicious.
         sketch_share: share of the grafted segments that are sketched instead of recorded.
+        lab_native_share: share of the other windows, and of lone words, that come from simulated networks.
+        lab_history_share: share of the histories grafted into that are simulated hosts'.
+        lab_segment_share: share of the grafted segments, sketches aside, that are simulated.
         lanes, lane_words: B and T of a step.
         table_rows_per_step: TON_IoT rows beside each step's lanes.
         learning_rate: at the peak.
@@ -50,6 +53,9 @@ class Recipe(BaseModel):
     graft_share: Share
     malicious_graft_share: Share
     sketch_share: Share
+    lab_native_share: Share
+    lab_history_share: Share
+    lab_segment_share: Share
     lanes: Count
     lane_words: Count
     table_rows_per_step: Count

@@ -7,8 +7,8 @@ Must never: read a part that the fold holds out, nor let a source be told from i
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from typing import Final, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Final, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,17 @@ from thingwarden.domain.word import ROLES
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
 from thingwarden.train.corpus import Part
-from thingwarden.train.graft import Life, add_outage, cut_segment, exchange_peers, find_life, graft, vary
+from thingwarden.train.graft import (
+    Life,
+    Recording,
+    add_outage,
+    cut_segment,
+    exchange_peers,
+    find_life,
+    find_recordings,
+    graft,
+    vary,
+)
 from thingwarden.train.sketch import sketch
 
 LONGEST_BASE: Final = 2500
@@ -30,6 +40,21 @@ WINDOW_WORDS: Final = 512
 LEAD_WORDS: Final = 256
 """A cut sentence begins at most this many words before its first malicious word."""
 
+LONGEST_FIRST_SENTENCES: Final = 4
+"""Sentences taken from a recorded stretch: its longest; of few devices the rest is scraps."""
+
+ANY_SENTENCES: Final = 8
+"""Sentences taken from a simulated stretch by chance: every device there lives a whole life."""
+
+ATTACKED_SOONER: Final = 4.0
+"""One of a network's ten devices is attacked: this makes it about one sentence in three of such a stretch."""
+
+FEWEST_HISTORY_FLOWS: Final = 20
+"""A simulated host with fewer has no history to graft into."""
+
+LEAST_PART_IN_ACT: Final = 0.25
+"""A host that saw less of an act than this share of what the busiest saw shows it too little to be drawn for it."""
+
 PATTERN_FIELDS: Final = [
     FIELD_INDEX[name]
     for name in ("kind", "proto", "resp_port", "service", "conn_state", "history", "orig_bytes", "resp_bytes",
@@ -37,7 +62,7 @@ PATTERN_FIELDS: Final = [
 ]  # fmt: skip
 
 Rng = np.random.Generator
-_Recording = TypeVar("_Recording")
+_Drawn = TypeVar("_Drawn")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,8 +113,8 @@ def _label_words(
 
 def _patterns(fields: npt.NDArray[np.uint8], attack_class: npt.NDArray[np.int8]) -> npt.NDArray[np.int64]:
     key = attack_class.astype(np.int64) + 1
-    for field in PATTERN_FIELDS:
-        key = key * 1_000_003 + fields[:, field]
+    for number in PATTERN_FIELDS:
+        key = key * 1_000_003 + fields[:, number]
     return key
 
 
@@ -115,6 +140,41 @@ def cut_sentence(sentence: Sentence, rng: Rng) -> Sentence:
     return _pick(sentence, np.arange(first, first + WINDOW_WORDS))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabShares:
+    """How much is drawn from simulated networks, each from 0 to 1; what one side lacks comes from the other.
+
+    Attributes:
+        native: of stretches as they were, and of lone words.
+        history: of the histories that are grafted into.
+        segment: of the segments that are not sketched.
+    """
+
+    native: float = 0.0
+    history: float = 0.0
+    segment: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Pool(Generic[_Drawn]):
+    """What can be drawn, by whether it was recorded or simulated, and by capture."""
+
+    recorded: dict[str, list[_Drawn]] = field(default_factory=dict)
+    simulated: dict[str, list[_Drawn]] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.recorded or self.simulated)
+
+    def draw(self, rng: Rng, lab_share: float) -> _Drawn:
+        """Each capture of a side equally often, and within it each of its recordings."""
+        side = self.recorded or self.simulated
+        if self.recorded and self.simulated:
+            side = self.simulated if rng.random() < lab_share else self.recorded
+        names = list(side)
+        choices = side[names[int(rng.integers(len(names)))]]
+        return choices[int(rng.integers(len(choices)))]
+
+
 class Stage:
     """All lives that training may draw from, and how scenes are drawn.
 
@@ -122,34 +182,66 @@ class Stage:
         parts: the training parts of a fold.
         vocabulary: fitted on the same parts.
         absent: attack classes that no sketch may show.
+        lab_shares: how much comes from parts of the family ``lab``.
     """
 
-    def __init__(self, parts: Sequence[Part], vocabulary: Vocabulary, absent: Collection[AttackClass] = ()) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        vocabulary: Vocabulary,
+        absent: Collection[AttackClass] = (),
+        lab_shares: LabShares | None = None,
+    ) -> None:
         self._vocabulary = vocabulary
         self._absent = frozenset(absent)
-        self._benign: dict[str, list[Life]] = {}
-        self._attack: dict[str, list[Life]] = {}
-        self._native: dict[str, list[FlowBatch]] = {}
+        self._shares = lab_shares or LabShares()
+        self._native: _Pool[Part] = _Pool()
+        self._histories: _Pool[Life | Recording] = _Pool()
+        self._benign: _Pool[Life | Recording] = _Pool()
+        self._attack: _Pool[Life | Recording] = _Pool()
         for part in parts:
-            self._add(part)
+            if part.capture.family == "lab":
+                self._add_network(part)
+            else:
+                self._add_recorded(part)
 
-    def _add(self, part: Part) -> None:
-        self._native.setdefault(part.capture.name, []).append(part.flows)
-        for malicious, lives in ((False, self._benign), (True, self._attack)):
+    def _add_recorded(self, part: Part) -> None:
+        name = part.capture.name
+        self._native.recorded.setdefault(name, []).append(part)
+        for malicious, pool in ((False, self._benign), (True, self._attack)):
             life = find_life(part, malicious=malicious)
             if life is not None and len(only := life.with_label(int(malicious))):
-                lives.setdefault(part.capture.name, []).append(only)
+                pool.recorded.setdefault(name, []).append(only)
+                if not malicious:
+                    self._histories.recorded.setdefault(name, []).append(only)
+
+    def _add_network(self, part: Part) -> None:
+        """Every host has a history; an act is drawn as often as a host's habits, whatever its flows."""
+        if not len(part.flows):
+            return
+        self._native.simulated[part.capture.name] = [part]
+        for life in find_recordings(part, malicious=False, by_act=False):
+            if len(life) >= FEWEST_HISTORY_FLOWS:
+                self._histories.simulated.setdefault(part.capture.name, []).append(life)
+        for malicious, pool in ((False, self._benign), (True, self._attack)):
+            acts: dict[str, list[Life | Recording]] = {}
+            for recording in find_recordings(part, malicious=malicious, by_act=True):
+                acts.setdefault(recording.name, []).append(recording)
+            for name, seen in acts.items():
+                least = LEAST_PART_IN_ACT * max(map(len, seen))
+                pool.simulated[name] = [recording for recording in seen if len(recording) >= least]
 
     def native(self, rng: Rng, count: int) -> list[Sentence]:
-        """``count`` windows of the captures as they were recorded, each capture equally often."""
+        """``count`` windows of the captures as they were recorded or simulated, each capture equally often."""
         sentences: list[Sentence] = []
         while len(sentences) < count:
-            flows = _draw(self._native, rng)
-            first = int(rng.integers(0, max(1, len(flows) - LONGEST_BASE)))
-            stretch = flows.take(np.arange(first, min(len(flows), first + LONGEST_BASE)))
-            drawn = [s for s in sentences_from_flows(stretch, self._vocabulary) if len(s) > 1]
-            drawn.sort(key=len, reverse=True)
-            sentences.extend(cut_sentence(sentence, rng) for sentence in drawn[:4])
+            part = self._native.draw(rng, self._shares.native)
+            drawn = [s for s in sentences_from_flows(_cut_stretch(part, rng), self._vocabulary) if len(s) > 1]
+            if part.capture.family == "lab":
+                drawn = _draw_sentences(drawn, rng)
+            else:
+                drawn = sorted(drawn, key=len, reverse=True)[:LONGEST_FIRST_SENTENCES]
+            sentences.extend(cut_sentence(sentence, rng) for sentence in drawn)
         return sentences[:count]
 
     def grafted(self, rng: Rng, count: int, *, malicious_share: float, sketch_share: float) -> list[Sentence]:
@@ -171,20 +263,42 @@ class Stage:
         """``count`` opening-closing pairs without history or time, as from a source that has neither."""
         sentences: list[Sentence] = []
         while len(sentences) < count:
-            flows = _draw(self._native, rng)
+            flows = self._native.draw(rng, self._shares.native).flows
             rows = rng.integers(0, len(flows), min(len(flows), 32))
             sentences.extend(lone_words(flows.take(rows), self._vocabulary))
         return sentences[:count]
 
     def _draw_segment(self, rng: Rng, *, malicious: bool, sketch_share: float) -> Life:
-        lives = self._attack if malicious else self._benign
-        if not lives or rng.random() < sketch_share:
+        pool = self._attack if malicious else self._benign
+        if not pool or rng.random() < sketch_share:
             return sketch(rng, malicious=malicious, absent=self._absent)  # already as varied as its parameters are wide
-        return _prepare_segment(_draw(lives, rng), rng)
+        return _prepare_segment(pool.draw(rng, self._shares.segment), rng)
 
     def _draw_base(self, rng: Rng) -> Life:
-        base = cut_segment(_draw(self._benign, rng), rng, longest=LONGEST_BASE)
+        base = cut_segment(self._histories.draw(rng, self._shares.history), rng, longest=LONGEST_BASE)
         return add_outage(base, rng) if rng.random() < 0.15 else base
+
+
+def _cut_stretch(part: Part, rng: Rng) -> FlowBatch:
+    """At most ``LONGEST_BASE`` flows from anywhere; where a simulated network is attacked, half are aimed at it."""
+    flows = part.flows
+    last = max(1, len(flows) - LONGEST_BASE)
+    first = int(rng.integers(0, last))
+    if part.capture.family == "lab" and flows.labels is not None:
+        attacks = np.flatnonzero(flows.labels.malicious == 1)
+        if len(attacks) and rng.random() < 0.5:
+            first = min(last - 1, max(0, int(rng.choice(attacks)) - int(rng.integers(0, LONGEST_BASE))))
+    return flows.take(np.arange(first, min(len(flows), first + LONGEST_BASE)))
+
+
+def _draw_sentences(sentences: list[Sentence], rng: Rng) -> list[Sentence]:
+    """``ANY_SENTENCES`` of them; long ones sooner, for who was merely scanned says little, and attacked ones sooner."""
+    if len(sentences) <= ANY_SENTENCES:
+        return sentences
+    share = np.sqrt([len(sentence) for sentence in sentences])
+    share *= [ATTACKED_SOONER if (sentence.attack_class > 0).any() else 1.0 for sentence in sentences]
+    chosen = rng.choice(len(sentences), ANY_SENTENCES, replace=False, p=share / share.sum())
+    return [sentences[number] for number in chosen.tolist()]
 
 
 def lone_words(flows: FlowBatch, vocabulary: Vocabulary) -> list[Sentence]:
@@ -197,12 +311,5 @@ def lone_words(flows: FlowBatch, vocabulary: Vocabulary) -> list[Sentence]:
     return sentences
 
 
-def _draw(recordings: dict[str, list[_Recording]], rng: Rng) -> _Recording:
-    """Each capture equally often, and within it each of its recordings."""
-    names = list(recordings)
-    choices = recordings[names[int(rng.integers(len(names)))]]
-    return choices[int(rng.integers(len(choices)))]
-
-
-def _prepare_segment(life: Life, rng: Rng) -> Life:
+def _prepare_segment(life: Life | Recording, rng: Rng) -> Life:
     return vary(exchange_peers(cut_segment(life, rng, longest=LONGEST_SEGMENT), rng), rng)

@@ -33,13 +33,15 @@ from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.card import CardFacts, render_card
-from thingwarden.train.corpus import Corpus, Part
+from thingwarden.train.corpus import Corpus, LabCorpus, Part
 from thingwarden.train.export import export_network
 from thingwarden.train.finetune import Progress, Trainer
+from thingwarden.train.folds import FoldPlan, split_parts
 from thingwarden.train.network import FlowLanguageModel
 from thingwarden.train.recipe import Recipe
-from thingwarden.train.scenes import Stage
+from thingwarden.train.scenes import LabShares, Stage
 from thingwarden.train.table import collect_typed_rows
+from thingwarden.train.thinning import fit_vocabulary
 
 FPR_BUDGET: Final = 0.002
 """Share of held-out benign flows that a shipped model may call malicious."""
@@ -52,16 +54,18 @@ class TrainingSet:
     """What a run learns from.
 
     Attributes:
-        train: timed parts, labelled.
+        train: timed parts, labelled; those of the family ``lab`` are simulated.
         calibration: benign parts of devices that are not in ``train``.
         table: TON_IoT rows to learn from; may be empty.
         absent: attack classes that no sketch may show, because they are tested on as unknown.
+        lab: where simulated parts come from; None without any. Only the card and the manifest tell of it.
     """
 
     train: Sequence[Part]
     calibration: Sequence[Part]
     table: FlowBatch
     absent: Sequence[AttackClass] = ()
+    lab: LabCorpus | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,8 +87,11 @@ def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progre
         seed: of the weights and of everything drawn.
         progress: told after every round.
     """
-    vocabulary = Vocabulary.fit([*(part.flows for part in data.train), data.table])
-    stage = Stage(data.train, vocabulary, data.absent)
+    vocabulary = fit_vocabulary(data.train, data.table)
+    shares = LabShares(
+        native=recipe.lab_native_share, history=recipe.lab_history_share, segment=recipe.lab_segment_share
+    )
+    stage = Stage(data.train, vocabulary, data.absent, shares)
     trainer = Trainer.prepare(vocabulary, stage, collect_typed_rows(data.table, vocabulary), recipe, seed)
     model = trainer.run(progress)
     return Trained(
@@ -125,6 +132,7 @@ def train_artifact(
         calibration=data.calibration,
         table_rows=len(data.table),
         thresholds=calibration,
+        lab=data.lab,
     )
     contents = {
         "model.onnx": artifact.network,
@@ -138,7 +146,12 @@ def train_artifact(
         name=recipe.name,
         version=__version__,
         trained_at=trained_at,
-        training={"recipe_sha256": recipe.digest(), "seed": seed, "steps": trained.step_count},
+        training={
+            "recipe_sha256": recipe.digest(),
+            "seed": seed,
+            "steps": trained.step_count,
+            "lab": describe_lab(data),
+        },
     )
     return load_artifact(out)
 
@@ -194,9 +207,20 @@ def score_part(flows: FlowBatch, vocabulary: Vocabulary, scorer: FlowScorer) -> 
     return [(words, scorer.score(words)) for words in SentenceEncoder(vocabulary).encode(flows)]
 
 
-def whole_set(corpus: Corpus, calibration_groups: Sequence[str]) -> TrainingSet:
-    """Everything at hand, but for the benign devices of ``calibration_groups``, on which thresholds are set."""
-    held = [part for part in corpus.parts if part.capture.kind == "benign" and part.capture.group in calibration_groups]
-    kept = {id(part) for part in held}
-    train = [part for part in corpus.parts if id(part) not in kept]
-    return TrainingSet(train=train, calibration=held, table=corpus.ton)
+def describe_lab(data: TrainingSet) -> dict[str, Any] | None:
+    """What the artifact's manifest says about the simulated networks that it learned from; None without any."""
+    if data.lab is None:
+        return None
+    learned = [part for part in data.train if part.capture.family == "lab"]
+    return {
+        "recipe_sha256": data.lab.manifest.recipe_sha256,
+        "manifest_sha256": data.lab.sha256,
+        "networks": len(learned),
+        "flows": sum(len(part.flows) for part in learned),
+    }
+
+
+def whole_set(corpus: Corpus, plan: FoldPlan, calibration_fold: int) -> TrainingSet:
+    """Everything at hand, but for the benign devices and networks of ``calibration_fold``, which set thresholds."""
+    train, calibration, _ = split_parts(plan, corpus, None, calibration_fold)
+    return TrainingSet(train=train, calibration=calibration, table=corpus.ton, lab=corpus.lab)

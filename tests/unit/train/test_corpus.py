@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lab_builder import build_lab
 from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
@@ -160,3 +161,17 @@ def test_a_manifest_that_cannot_be_read_is_refused(tmp_path: Path, content: str)
     (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(ConfigError, match=r"manifest\.json"):
         load_sessions(_capture(log))
+
+
+def test_simulated_networks_are_captures_of_their_own_and_those_to_count_in_stay_out(tmp_path: Path) -> None:
+    _write_log(tmp_path / "iot23" / "CTU-Honeypot-Capture-4-1" / "conn.log", [1.0])
+    folder = build_lab(tmp_path / "lab", networks=2, counted=2)
+    corpus = load_corpus(tmp_path, lab=folder)
+    assert corpus.lab is not None and load_corpus(tmp_path).lab is None
+    assert [(p.capture.name, p.capture.kind) for p in corpus.lab.parts] == [
+        ("net-00000", "attack"),
+        ("net-00001", "benign"),
+    ]
+    assert all(part.capture.family == "lab" for part in corpus.lab.parts)
+    assert corpus.lab.find("net-00003").purpose == "count"
+    assert all(part.capture.family != "lab" for part in corpus.parts)

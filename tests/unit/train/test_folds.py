@@ -11,9 +11,11 @@ import pytest
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch, Labels
 from thingwarden.domain.taxonomy import TON_CLASSES, AttackClass
+from thingwarden.ingest.lab_corpus import LabManifest
 from thingwarden.testing import FlowSpec, build_flows
-from thingwarden.train.corpus import Capture, Corpus, Part, constant_labels, list_captures, load_capture
+from thingwarden.train.corpus import Capture, Corpus, LabCorpus, Part, constant_labels, list_captures, load_capture
 from thingwarden.train.folds import (
+    LAB_RULE,
     FoldPlan,
     hash_pairs,
     hash_sources,
@@ -72,6 +74,7 @@ def plan(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> FoldPlan:
     captures = "\n".join(f'"bad-{number}" = {number}' for number in range(FOLDS))
     groups = "\n".join(f'"good-{number}" = {number}' for number in range(FOLDS))
     rest = '[classes]\nscan = 0\n[ton_iot]\nhashes = "h.tsv"\n'
+    rest += f'[lab]\nfold = "{LAB_RULE}"\ncalibration_ratio = 1.0\n'
     text = f"count = {FOLDS}\n[captures]\n{captures}\n[groups]\n{groups}\n{rest}"
     (folder / "folds.toml").write_text(text)
     (folder / "h.tsv").write_text(plan_ton(corpus.ton, FOLDS))
@@ -168,6 +171,75 @@ def test_a_capture_that_the_plan_does_not_know_is_refused(plan: FoldPlan, corpus
     stranger = _part("new", "attack", AttackClass.SCAN)
     with pytest.raises(ConfigError, match="does not place new"):
         view_fold(plan, Corpus(parts=(*corpus.parts, stranger), ton=corpus.ton), 0)
+
+
+def _network(number: int) -> Part:
+    """Attacked where the number is even."""
+    name, flows = f"net-{number:05d}", build_flows([FlowSpec(at_s=1.0), FlowSpec(at_s=2.0)])
+    attacked = number % 2 == 0
+    labels = constant_labels(2, AttackClass.SCAN if attacked else AttackClass.BENIGN)
+    kind = "attack" if attacked else "benign"
+    capture = Capture(name=name, family="lab", group=name, kind=kind, paths=())  # type: ignore[arg-type]
+    return Part(capture, replace(flows, labels=labels))
+
+
+@pytest.fixture(scope="module")
+def with_lab(corpus: Corpus) -> Corpus:
+    manifest = LabManifest(recipe_sha256="0" * 64, seed=0, networks=())
+    parts = tuple(_network(number) for number in range(20))
+    return replace(corpus, lab=LabCorpus(folder=Path(), sha256="", manifest=manifest, parts=parts))
+
+
+@pytest.mark.parametrize("fold", range(FOLDS))
+def test_a_simulated_network_is_held_out_by_its_number(plan: FoldPlan, with_lab: Corpus, fold: int) -> None:
+    view = view_fold(plan, with_lab, fold)
+    assert _names(view.lab_test) == {f"net-{number:05d}" for number in range(20) if number % FOLDS == fold}
+    assert not _names(view.lab_test) & (_names(view.train) | _names(view.calibration))
+    assert not any(name.startswith("net-") for name in _names(view.test))
+    assert view.blind().lab_test == ()
+    next_benign = {f"net-{number:05d}" for number in range(1, 20, 2) if number % FOLDS == (fold + 1) % FOLDS}
+    assert not next_benign & _names(view.train)
+
+
+def test_simulated_networks_do_not_outweigh_recorded_devices_in_thresholds(plan: FoldPlan, with_lab: Corpus) -> None:
+    assert not any(part.capture.family == "lab" for part in view_fold(plan, with_lab, 0).calibration)
+    generous = replace(plan, lab_calibration_ratio=1000.0)
+    lab = [part for part in view_fold(generous, with_lab, 0).calibration if part.capture.family == "lab"]
+    assert lab and all(part.capture.kind == "benign" for part in lab)
+
+
+def test_a_view_without_the_lab_is_tested_on_it_all_the_same(plan: FoldPlan, with_lab: Corpus) -> None:
+    view = view_fold(replace(plan, lab_calibration_ratio=1000.0), with_lab, 0)
+    without = view.without_lab()
+    assert not any(part.capture.family == "lab" for part in (*without.train, *without.calibration))
+    assert without.lab_test == view.lab_test and _names(without.train) < _names(view.train)
+
+
+def test_a_class_left_out_is_in_no_simulated_network_to_learn_from(plan: FoldPlan, with_lab: Corpus) -> None:
+    view = view_without_classes(plan, with_lab, 0)
+    assert any(part.capture.family == "lab" for part in view.train)
+    for part in view.train:
+        assert part.flows.labels is not None and not (part.flows.labels.attack_class == 1).any()
+    assert not any(part.capture.family == "lab" for part in view.test) and view.lab_test
+
+
+def test_across_sets_shows_no_simulated_attack_where_attacks_come_from_the_table(
+    plan: FoldPlan, with_lab: Corpus
+) -> None:
+    for learns_ton in (True, False):
+        view = view_across(plan, with_lab, learns_ton=learns_ton)
+        attacks = {part.capture.name for part in view.train if part.capture.kind == "attack"}
+        assert any(name.startswith("net-") for name in attacks) is not learns_ton
+        assert not any(part.capture.family == "lab" for part in view.test)
+
+
+def test_another_rule_for_simulated_networks_is_refused(tmp_path: Path, repository: Path) -> None:
+    recipes = repository / "recipes"
+    (tmp_path / "ton_pairs.tsv").write_bytes((recipes / "ton_pairs.tsv").read_bytes())
+    text = (recipes / "folds.toml").read_text()
+    (tmp_path / "folds.toml").write_text(text.replace(f'fold = "{LAB_RULE}"', 'fold = "by taste"'))
+    with pytest.raises(ConfigError, match="fold must be"):
+        load_plan(tmp_path / "folds.toml")
 
 
 def test_benign_groups_go_round_robin_over_their_sorted_names(real_plan: FoldPlan) -> None:

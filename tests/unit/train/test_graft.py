@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from flow_builder import random_flows
+from lab_builder import network_flows
 from part_builder import sketched_part
 from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATE_CODE, FlowBatch, address_from_words
 from thingwarden.domain.taxonomy import AttackClass
@@ -23,6 +24,7 @@ from thingwarden.train.graft import (
     exchange_peers,
     fail_flows,
     find_life,
+    find_recordings,
     graft,
     vary,
 )
@@ -192,3 +194,36 @@ def test_neighbours_stay_neighbours_and_strangers_strangers() -> None:
     peers = [str(address_from_words(*words)) for words in grafted.resp_address[1:].tolist()]
     assert peers == ["10.9.8.20", PEER]
     assert [str(address_from_words(*words)) for words in grafted.orig_address.tolist()] == ["10.9.8.7"] * 3
+
+
+def _network() -> Part:
+    """Three hosts with a MAC; whoever else of the LAN they speak to has none."""
+    capture = Capture(name="net-00004", family="lab", group="n", kind="attack", paths=())
+    return Part(capture, network_flows(4, attacked=True))
+
+
+def test_every_host_of_a_network_has_a_recording_of_each_act_and_one_of_its_habits() -> None:
+    part = _network()
+    benign = [one for one in find_recordings(part, malicious=False, by_act=True) if one.mac]
+    chores = [one for one in benign if one.name == "net-00004/firmware_update"]
+    assert len(chores) == 1 and len(benign) == 4
+    assert len({one.name for one in benign}) == 4 and len({int(one.mac) for one in benign}) == 3
+    (attack,) = [one for one in find_recordings(part, malicious=True, by_act=True) if one.mac]
+    assert attack.name == "net-00004/port_scan" and (attack.owner == chores[0].owner).all()
+    assert part.flows.labels is not None and len(attack) == (part.flows.labels.malicious == 1).sum()
+
+
+def test_a_recording_cuts_what_its_host_lived_through() -> None:
+    whole = [one for one in find_recordings(_network(), malicious=False, by_act=False) if one.mac]
+    assert len(whole) == 3
+    for recording in whole:
+        life = recording.window(2, 5)
+        assert len(life) == 5 and life.flows.labels is not None and not life.flows.labels.malicious.any()
+        ends = (life.flows.orig_address, life.flows.resp_address)
+        assert np.any([(end == life.owner).all(axis=1) for end in ends], axis=0).all()
+        assert 1 <= len(cut_segment(recording, np.random.default_rng(0), longest=9)) <= 9
+
+
+def test_who_has_no_address_yet_has_no_recording() -> None:
+    part = _part(_labelled([FlowSpec(orig="0.0.0.0", orig_mac=9, resp="255.255.255.255", proto="udp")]))
+    assert find_recordings(part, malicious=False, by_act=False) == []

@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 
 from flow_builder import VOCABULARY, random_flows
+from lab_builder import ATTACK, CHORE, build_lab, network_flows
 from part_builder import sketched_part
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.domain.word import ROLES
 from thingwarden.encode.vocabulary import FIELD_INDEX, RHYTHM_FIELDS
 from thingwarden.testing import FlowSpec, build_flows
-from thingwarden.train.corpus import constant_labels, mask_labels
+from thingwarden.train.corpus import Capture, Part, constant_labels, load_lab, mask_labels
 from thingwarden.train.scenes import (
     LEAD_WORDS,
     WINDOW_WORDS,
+    LabShares,
     Sentence,
     Stage,
     cut_sentence,
@@ -149,3 +151,64 @@ def test_lone_words_keep_the_label_of_their_own_flow() -> None:
     )
     sentences = lone_words(replace(flows, labels=labels), VOCABULARY)
     assert [sentence.attack_class.tolist() for sentence in sentences] == [[SCAN if scan else 0] * 2 for scan in is_scan]
+
+
+def _marked_network(number: int) -> Part:
+    """A network whose every word says so: no recorded part has this port as originator's."""
+    flows = network_flows(number, attacked=True)
+    flows = replace(flows, resp_port=np.full(len(flows), MARK_PORT, dtype=np.uint16))
+    name = f"net-{number:05d}"
+    return Part(Capture(name=name, family="lab", group=name, kind="attack", paths=()), flows)
+
+
+MARK_PORT = 47_808
+
+
+def _marked_share(sentences: list[Sentence], mark: int) -> float:
+    ports = [sentence.fields[:, FIELD_INDEX["resp_port"]] for sentence in sentences]
+    return float(np.mean([(port == mark).mean() > 0.5 for port in ports]))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_simulated_stretches_are_drawn_as_often_as_asked(share: float) -> None:
+    networks = [_marked_network(number) for number in range(4)]
+    recorded = [part._replace(flows=replace(part.flows, resp_port=np.full(len(part.flows), 80, dtype=np.uint16)))
+                for part in (sketched_part("attack", 1), sketched_part("benign", 2))]  # fmt: skip
+    stage = Stage([*recorded, *networks], VOCABULARY, lab_shares=LabShares(native=share))
+    lone = stage.lone(np.random.default_rng(0), 640)
+    mark = sentences_from_flows(networks[0].flows.take(np.arange(1)), VOCABULARY)[0]
+    port = int(mark.fields[0, FIELD_INDEX["resp_port"]])
+    assert _marked_share(lone, port) == pytest.approx(share, abs=0.25)
+    assert len(stage.native(np.random.default_rng(1), 12)) == 12
+
+
+def test_without_recorded_parts_all_comes_from_the_lab(tmp_path: object) -> None:
+    lab = load_lab(build_lab(tmp_path, networks=2, counted=0))  # type: ignore[arg-type]
+    stage = Stage(lab.parts, VOCABULARY, lab_shares=LabShares())
+    rng = np.random.default_rng(0)
+    assert len(stage.native(rng, 5)) == len(stage.grafted(rng, 5, malicious_share=0.5, sketch_share=0.0)) == 5
+
+
+def test_segments_cross_between_recorded_and_simulated_histories() -> None:
+    """Whoever's history it is, an attack from either side can be in it."""
+    networks, attack = [_marked_network(0)], sketched_part("attack", 1)
+    stage = Stage([attack, sketched_part("benign", 2), *networks], VOCABULARY,
+                  lab_shares=LabShares(native=0.5, history=0.5, segment=0.5))  # fmt: skip
+    rng = np.random.default_rng(3)
+    bases = {stage._draw_base(rng).name.partition("/")[0] for _ in range(60)}
+    segments = {stage._draw_segment(rng, malicious=True, sketch_share=0.0).name for _ in range(60)}
+    assert bases == {"attack", "benign", "net-00000"}
+    assert segments == {"attack", f"net-00000/{ATTACK.decode()}"}
+    benign = {stage._draw_segment(rng, malicious=False, sketch_share=0.0).name for _ in range(200)}
+    assert f"net-00000/{CHORE.decode()}" in benign
+
+
+def test_an_attacked_network_is_seen_attacked_often() -> None:
+    network = _marked_network(0)
+    quiet = network_flows(7, attacked=False, lives=120)
+    quiet = replace(quiet, started_at_s=quiet.started_at_s + 1e6)
+    flows = FlowBatch.concatenate([network.flows, quiet])
+    stage = Stage([Part(network.capture, flows)], VOCABULARY)
+    sentences = stage.native(np.random.default_rng(5), 160)
+    attacked = sum(bool((sentence.attack_class > 0).any()) for sentence in sentences)
+    assert 6 <= attacked < 60  # by chance alone, its 520 flows of 11,400 would be met in one stretch of four

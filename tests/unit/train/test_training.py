@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 
 from flow_builder import random_flows
+from lab_builder import build_lab
 from part_builder import build_recipe, sketched_part
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.train.corpus import Corpus
+from thingwarden.train.corpus import Corpus, load_lab
+from thingwarden.train.folds import FoldPlan
 
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
@@ -82,7 +84,31 @@ def test_the_same_seed_makes_the_same_network(artifact: Artifact, data: Training
 def test_the_whole_set_learns_from_no_device_that_thresholds_are_set_on() -> None:
     parts = tuple(sketched_part(name, seed) for seed, name in enumerate(("attack", "benign-a", "benign-b")))
     ton = replace(random_flows(1, 5), is_timed=False)
-    chosen = whole_set(Corpus(parts=parts, ton=ton), ["benign-b", "attack"])
+    plan = FoldPlan(
+        count=2, captures={"attack": 1}, groups={"benign-a": 0, "benign-b": 1}, classes={}, ton_pairs={},
+        ton_sources={}, lab_calibration_ratio=1.0, sha256="",
+    )  # fmt: skip
+    chosen = whole_set(Corpus(parts=parts, ton=ton), plan, 1)
     assert [part.capture.name for part in chosen.train] == ["attack", "benign-a"]
     assert [part.capture.name for part in chosen.calibration] == ["benign-b"]
-    assert chosen.table is ton
+    assert chosen.table is ton and chosen.lab is None
+
+
+def test_with_simulated_networks_manifest_and_card_say_which(tmp_path: Path) -> None:
+    lab = load_lab(build_lab(tmp_path / "lab", networks=3, counted=0))
+    train = [sketched_part("attack", 1), sketched_part("benign-a", 2), *lab.parts]
+    data = TrainingSet(train=train, calibration=[sketched_part("benign-b", 3)], table=FlowBatch.empty(), lab=lab)
+    artifact = train_artifact(data, tmp_path / "out", build_recipe(), 5, now=lambda: NOW)
+    described = artifact.manifest["training"]["lab"]
+    assert described == {
+        "recipe_sha256": lab.manifest.recipe_sha256,
+        "manifest_sha256": lab.sha256,
+        "networks": 3,
+        "flows": sum(len(part.flows) for part in lab.parts),
+    }
+    assert "| 3 simulated networks |" in artifact.card and lab.sha256 in artifact.card
+
+
+def test_without_simulated_networks_manifest_and_card_say_so(artifact: Artifact) -> None:
+    assert artifact.manifest["training"]["lab"] is None
+    assert "No simulated network" in artifact.card
