@@ -21,13 +21,15 @@ from thingwarden.domain.flow import words_from_address
 from thingwarden.lab.condition import Condition, Link
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, UPLINK, UPLINK6
 from thingwarden.lab.simulated.capture import Capture, pack_lane
-from thingwarden.lab.simulated.clock import Clock, Task
+from thingwarden.lab.simulated.clock import Clock
 from thingwarden.lab.simulated.link import Channel
 
 if TYPE_CHECKING:
-    from thingwarden.lab.simulated.tcp import Listener, Side
+    from thingwarden.lab.simulated.process import Process
+    from thingwarden.lab.simulated.tcp import OnAccept, Side
     from thingwarden.lab.simulated.udp import SimulatedDatagrams
 
+LIMITED_BROADCAST: Final = "255.255.255.255"
 GATEWAY_UPLINK: Final = str(UPLINK[2])
 GATEWAY_UPLINK6: Final = str(UPLINK6[2])
 
@@ -59,7 +61,7 @@ class Host:
         refuses: every packet to it is answered by a reset or by unreachable.
         closed_ports, silent_ports: as if nothing listened there, or nothing came there.
         listeners: by TCP port; ``sockets`` by UDP port and version of IP.
-        sides: open TCP connections, ``tasks`` what runs, both in the order of their beginning.
+        sides: open TCP connections, ``processes`` what runs, both in the order of their beginning.
     """
 
     def __init__(
@@ -77,10 +79,10 @@ class Host:
         self.refuses = False
         self.closed_ports: dict[int, None] = {}
         self.silent_ports: dict[int, None] = {}
-        self.listeners: dict[int, Listener] = {}
+        self.listeners: dict[int, OnAccept] = {}
         self.sockets: dict[tuple[int, int], SimulatedDatagrams] = {}
         self.sides: dict[Side, None] = {}
-        self.tasks: dict[str, Task] = {}
+        self.processes: dict[Process, None] = {}
         self._rng = rng
 
     def own_address(self, version: int) -> str:
@@ -138,7 +140,6 @@ class Network:
         self._nobody = Host("", Place.LAN, GATEWAY_MAC, (), condition.wireless, self.rng)
         self._nowhere = Host("", Place.INTERNET, GATEWAY_MAC, (), condition.uplink, self.rng)
         self._nobody.is_up = self._nowhere.is_up = False
-        self.is_uplink_cut = False
 
     def add_host(self, name: str, place: Place, mac: str, addresses: tuple[str, ...]) -> Host:
         """Put a machine on the network; an address that another one had becomes its own."""
@@ -147,6 +148,12 @@ class Network:
         for address in addresses:
             self.hosts[address] = host
         return host
+
+    def add_face(self, host: Host, name: str, addresses: tuple[str, ...]) -> Host:
+        """Further addresses of ``host``, which fail on their own but share its sockets."""
+        face = self.add_host(name, host.place, f"{host.mac:012x}", addresses)
+        face.listeners, face.sockets = host.listeners, host.sockets
+        return face
 
     def move(self, host: Host, addresses: tuple[str, ...]) -> None:
         """Give a host other addresses."""
@@ -234,13 +241,13 @@ def is_on_lan(address: str) -> bool:
 @lru_cache(maxsize=65536)
 def is_group(address: str) -> bool:
     """Whether an address is a multicast group or the limited broadcast."""
-    return ipaddress.ip_address(address).is_multicast or address == "255.255.255.255"
+    return ipaddress.ip_address(address).is_multicast or address == LIMITED_BROADCAST
 
 
 @lru_cache(maxsize=256)
 def group_mac(group: str) -> int:
     """The link-layer address that a group's packets go to."""
-    if group == "255.255.255.255":
+    if group == LIMITED_BROADCAST:
         return _BROADCAST_MAC
     parsed = ipaddress.ip_address(group)
     mask = 0x7F_FFFF if parsed.version == 4 else 0xFFFF_FFFF

@@ -6,24 +6,28 @@ Must never: depend on anything but its arguments: equal schedules give equal byt
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Final
 
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.packet import PROTO_TCP, PROTO_UDP
 from thingwarden.lab.behaviour.act import ActKind
-from thingwarden.lab.behaviour.attacks.hostile import expected_ports
 from thingwarden.lab.directory import SERVICES
-from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC
+from thingwarden.lab.prefix import GATEWAY_MAC, UPLINK, UPLINK6
+from thingwarden.lab.simulated.broker import serve_mqtt
 from thingwarden.lab.simulated.capture import BENIGN_LABEL, LabelBook, Meter, Rows
-from thingwarden.lab.simulated.clock import Clock, Task
+from thingwarden.lab.simulated.clock import Clock
+from thingwarden.lab.simulated.leases import serve_leases
 from thingwarden.lab.simulated.network import Host, Network, Place
+from thingwarden.lab.simulated.process import LabelTo, Process, label_nothing
+from thingwarden.lab.simulated.resolver import serve_names
 from thingwarden.lab.simulated.tools import use_tool
-from thingwarden.lab.simulated.udp import DatagramPlane, LabelTo
-from thingwarden.lab.simulated.world import SimulatedWorld, Surroundings, start_task
+from thingwarden.lab.simulated.udp import DatagramPlane
+from thingwarden.lab.simulated.world import SimulatedWorld
 from thingwarden.lab.timeline import Aim, Cut, Perform, Planned, PowerOff, PowerOn, Restore, Schedule
 from thingwarden.lab.timeline import Host as PlannedHost
 from thingwarden.lab.traits import Traits
@@ -34,12 +38,13 @@ BEGAN_ON: Final = datetime(2026, 1, 1, tzinfo=UTC)
 """The day on which every simulated scenario begins, at the hour that its schedule says."""
 
 INTERNET: Final = "internet"
-_STRANGER: Final = "stranger.invalid"
-"""Who on the internet does what a schedule lets ``internet`` do."""
-_DNS: Final = (PROTO_UDP, 53)
-_ACT_GRACE_S: Final = 5.0
+GATEWAY_NAME: Final = "gateway"
+_UNRESOLVED: Final = ".invalid"
+_DNS_PORT: Final = 53
+_ACT_GRACE_S: Final = 2.0
+_SETTLE_S: Final = 0.3
+_POLL_S: Final = 0.1
 _CHUNK_S: Final = 600.0
-_CHUNK_PACKETS: Final = 200_000
 
 
 def simulate(
@@ -91,10 +96,10 @@ class Simulation:
         self._clock = Clock()
         self._network = Network(self._clock, schedule.condition, str(schedule.seed))
         self._plane = DatagramPlane(self._network)
-        self._surroundings: dict[str, Surroundings] = {}
         self._planned_hosts = {host.name: host for host in schedule.hosts}
-        self._addresses = {host.name: host.address for host in schedule.hosts}
-        self._expects = expected_ports(schedule.planned)
+        self._hosts: dict[str, Host] = {}
+        self._names: dict[str, tuple[str, ...]] = {}
+        self._leases = {host.mac: host.address for host in schedule.hosts}
         self._build()
 
     def packets(self, on_progress: Callable[[float], None] | None = None) -> Iterator[Rows]:
@@ -118,121 +123,112 @@ class Simulation:
                 side.settle(self._clock.now_s)
 
     def _build(self) -> None:
+        network = self._network
+        outside = network.add_host(INTERNET, Place.INTERNET, GATEWAY_MAC, (str(UPLINK[1]), str(UPLINK6[1])))
         for service in SERVICES.values():
             if not service.is_absent:
-                outside = (service.address, service.address6)
-                host = self._network.add_host(service.name, Place.INTERNET, GATEWAY_MAC, outside)
-                self._settle_in(host, self._service_identity(service.name), is_up=True)
-        self._settle_in(self._network.gateway, self._gateway_identity(), is_up=True)
+                self._hosts[service.name] = network.add_face(outside, service.name, (service.address, service.address6))
+        self._hosts[INTERNET], self._hosts[GATEWAY_NAME] = outside, network.gateway
         for planned in self._schedule.hosts:
-            addresses = tuple(address for address in (planned.address, planned.address6) if address)
-            host = self._network.add_host(planned.name, Place.LAN, planned.mac, addresses)
-            self._settle_in(host, self._identity(planned, is_booting=False), is_up=not planned.joins)
-        for item in self._schedule.planned:
-            self._clock.call_at(item.at_s, self._carry_out, item)
+            self._hosts[planned.name] = network.add_host(planned.name, Place.LAN, planned.mac, _addresses(planned))
+        self._names.update(_names(self._schedule.hosts, self._hosts))
+        self._start_daemons()
+        self._start_life(INTERNET)
+        for planned in self._schedule.hosts:
+            self._hosts[planned.name].is_up = not planned.joins
+            if not planned.joins:
+                self._start_life(planned.name)
+        for index, item in enumerate(self._schedule.planned):
+            self._clock.call_at(item.at_s, self._carry_out, (index, item))
 
-    def _settle_in(self, host: Host, me: Identity, *, is_up: bool) -> None:
-        of = Surroundings(
+    def _start_daemons(self) -> None:
+        process = self._process(GATEWAY_NAME)
+        world = SimulatedWorld(process, "daemons")
+        process.run(serve_names(world, self._names), "resolver")
+        process.run(serve_leases(world, self._leases), "leases")
+
+    def _start_life(self, name: str, *, is_booting: bool = False) -> None:
+        process = self._process(name, is_booting=is_booting)
+        if process.me.kind == "hub":
+            daemon = self._process(name)
+            daemon.run(serve_mqtt(SimulatedWorld(daemon, "broker")), "broker")
+        process.run(self._life(SimulatedWorld(process)), "main")
+
+    def _process(self, name: str, *, is_booting: bool = False, label_to: LabelTo = label_nothing) -> Process:
+        host = self._hosts[name]
+        process = Process(
             network=self._network,
             plane=self._plane,
             host=host,
-            me=me,
+            me=self._identity(name, is_booting=is_booting),
             seed=str(self._schedule.seed),
             starts_at_hour=self._schedule.starts_at_hour,
             use_tool=use_tool,
+            label_to=label_to,
         )
-        self._surroundings[me.name] = of
-        host.is_up = is_up
-        if is_up:
-            start_task(of, self._life, "main")
+        host.processes[process] = None
+        return process
 
-    def _identity(self, planned: PlannedHost, *, is_booting: bool) -> Identity:
-        others = [host for host in self._schedule.hosts if host.name != planned.name]
+    def _identity(self, name: str, *, is_booting: bool) -> Identity:
+        planned = self._planned_hosts.get(name)
+        addresses = self._hosts[name].addresses
         return Identity(
-            name=planned.name,
-            kind=planned.kind,
-            mac=planned.mac,
-            address=self._addresses[planned.name],
-            address6=planned.address6,
-            pace=planned.pace,
-            traits=planned.traits,
-            peers={host.name: self._addresses[host.name] for host in others},
-            kinds={host.name: host.kind for host in others},
-            peer_traits={host.name: host.traits for host in others},
+            name=name,
+            kind=planned.kind if planned else name,
+            mac=planned.mac if planned else "",
+            address=addresses[0],
+            address6=addresses[1] if len(addresses) > 1 else "",
+            pace=planned.pace if planned else 1.0,
+            traits=planned.traits if planned else Traits(seed=f"{self._schedule.seed}:{name}"),
+            peers={
+                host.name: self._hosts[host.name].addresses[0] for host in self._schedule.hosts if host.name != name
+            },
+            kinds={host.name: host.kind for host in self._schedule.hosts},
+            peer_traits={host.name: host.traits for host in self._schedule.hosts},
             is_booting=is_booting,
         )
 
-    def _service_identity(self, name: str) -> Identity:
-        service = SERVICES[name]
-        return Identity(
-            name=name,
-            kind=INTERNET,
-            mac=GATEWAY_MAC,
-            address=service.address,
-            address6=service.address6,
-            pace=1.0,
-            traits=Traits(seed=f"{self._schedule.seed}:{name}"),
-            peer_traits={host.name: host.traits for host in self._schedule.hosts},
-            kinds={host.name: host.kind for host in self._schedule.hosts},
-            peers=dict(self._addresses),
-            expects=self._expects,
-        )
-
-    def _gateway_identity(self) -> Identity:
-        return Identity(
-            name="gateway",
-            kind="gateway",
-            mac=GATEWAY_MAC,
-            address=str(GATEWAY),
-            address6=str(GATEWAY6),
-            pace=1.0,
-            traits=Traits(seed=f"{self._schedule.seed}:gateway"),
-            peers=dict(self._addresses),
-            kinds={host.name: host.kind for host in self._schedule.hosts},
-            peer_traits={host.name: host.traits for host in self._schedule.hosts},
-        )
-
-    def _carry_out(self, item: Planned) -> None:
+    def _carry_out(self, what: tuple[int, Planned]) -> None:
+        index, item = what
         match item.action:
             case Perform():
-                self._perform(item, item.action)
+                self._perform(index, item, item.action)
             case Cut(target=target, mode=mode):
-                self._cut(target, is_silent=mode == "silent", is_cut=True)
+                self._cut(target, mode)
             case Restore(target=target):
-                self._cut(target, is_silent=True, is_cut=False)
+                self._cut(target, "")
             case PowerOff(host=name):
-                self._power_off(self._surroundings[name].host)
+                self._power_off(self._hosts[name])
             case PowerOn(host=name, address=address):
                 self._power_on(name, address)
 
-    def _perform(self, item: Planned, act: Perform) -> None:
-        of = self._surroundings[_STRANGER if act.host == INTERNET else act.host]
-        if not of.host.is_up:
+    def _perform(self, index: int, item: Planned, act: Perform) -> None:
+        if not self._hosts[act.host].is_up:
             return
         kind = self._acts[act.act]
         settings = kind.settings.model_validate({"lasts_s": act.lasts_s, **act.settings})
         number = self.labels.add(act.attack_class, label_detail(item.event, act.attack_class))
-        family: dict[Task, None] = {}
-        name = f"{item.event} {item.at_s:.3f}"
-        start_task(of, partial(_run_act, kind, settings), name, label_by_aims(number, act.aims), family)
-        self._clock.call_at(item.at_s + act.lasts_s + _ACT_GRACE_S, _end_all, family)
+        process = self._process(act.host, label_to=label_by_aims(number, act.aims))
+        process.run(_perform(kind.run(SimulatedWorld(process, item.event), settings), process), f"act {index}")
+        self._clock.call_at(item.at_s + settings.lasts_s + _ACT_GRACE_S, self._end, process)
 
-    def _cut(self, target: str, *, is_silent: bool, is_cut: bool) -> None:
-        network = self._network
+    def _end(self, process: Process) -> None:
+        process.kill()
+        process.host.processes.pop(process, None)
+
+    def _cut(self, target: str, mode: str) -> None:
+        """Bring about, or, where ``mode`` is empty, undo a failure."""
         if target == "resolver":
-            ports = network.gateway.silent_ports if is_silent else network.gateway.closed_ports
-            for each in (network.gateway.silent_ports, network.gateway.closed_ports):
-                each.pop(53, None)
-            if is_cut:
-                ports[53] = None
+            gateway = self._network.gateway
+            gateway.silent_ports = {_DNS_PORT: None} if mode == "silent" else {}
+            gateway.closed_ports = {_DNS_PORT: None} if mode == "refusing" else {}
             return
-        if target == "uplink":
-            hosts = [host for host in dict.fromkeys(network.hosts.values()) if host.place is Place.INTERNET]
-        else:
-            hosts = [self._surroundings[target].host]
-        for host in hosts:
-            host.outward.is_cut = host.inward.is_cut = is_cut and is_silent
-            host.refuses = is_cut and not is_silent
+        for host in self._outside() if target == "uplink" else (self._hosts[target],):
+            host.outward.is_cut = host.inward.is_cut = mode == "silent"
+            host.refuses = mode == "refusing"
+
+    def _outside(self) -> list[Host]:
+        return [*dict.fromkeys(host for host in self._network.hosts.values() if host.place is Place.INTERNET)]
 
     def _power_off(self, host: Host) -> None:
         if not host.is_up:
@@ -242,30 +238,49 @@ class Simulation:
         for side in list(host.sides):
             side.vanish()
         host.sides.clear()
-        for task in list(host.tasks.values()):
-            task.cancel()
-        host.tasks.clear()
-        for socket in list(host.sockets.values()):
-            socket.close()
-        host.listeners.clear()
+        for process in list(host.processes):
+            process.lose_power()
+        host.processes.clear()
 
     def _power_on(self, name: str, address: str) -> None:
-        planned, of = self._planned_hosts[name], self._surroundings[name]
-        if of.host.is_up:
+        planned, host = self._planned_hosts[name], self._hosts[name]
+        if host.is_up:
             return
         if address:
-            self._addresses[name] = address
-            self._network.move(of.host, tuple(each for each in (address, planned.address6) if each))
-        self._settle_in(of.host, self._identity(planned, is_booting=True), is_up=True)
+            self._network.move(host, (address, *_addresses(planned)[1:]))
+            self._names.update(_names(self._schedule.hosts, self._hosts))
+            self._leases[planned.mac] = address
+        host.is_up = True
+        self._start_life(name, is_booting=True)
 
 
-async def _run_act(kind: ActKind[Any], settings: Any, world: SimulatedWorld) -> None:
-    await kind.run(world, settings)
+async def _perform(act: Coroutine[Any, Any, None], process: Process) -> None:
+    """Do an act, wait for what it has started, and end as its process does: what it left open is reset."""
+    with contextlib.suppress(OSError):
+        await act
+    clock = process.network.clock
+    while len(process.tasks) > 1:
+        await clock.sleep(_POLL_S)
+    await clock.sleep(_SETTLE_S)
+    for side in list(process.sides):
+        if not side.is_closed:
+            side.abort()
 
 
-def _end_all(tasks: dict[Task, None]) -> None:
-    for task in list(tasks):
-        task.cancel()
+def _addresses(planned: PlannedHost) -> tuple[str, ...]:
+    return tuple(address for address in (planned.address, planned.address6) if address)
+
+
+def _names(planned: Iterable[PlannedHost], hosts: Mapping[str, Host]) -> dict[str, tuple[str, ...]]:
+    """What the resolver knows: the services of the internet, the hosts of the LAN, and where the hub is."""
+    names: dict[str, tuple[str, ...]] = {
+        service.name: (service.address, service.address6)
+        for service in SERVICES.values()
+        if not service.name.endswith(_UNRESOLVED)
+    }
+    names.update({f"{host.name}.lan": hosts[host.name].addresses for host in planned})
+    hub = next((host.name for host in planned if host.kind == "hub"), "")
+    return names | ({"hub.lan": hosts[hub].addresses} if hub else {})
 
 
 def label_by_aims(number: int, aims: tuple[Aim, ...]) -> LabelTo:
@@ -274,7 +289,7 @@ def label_by_aims(number: int, aims: tuple[Aim, ...]) -> LabelTo:
     @lru_cache(maxsize=4096)
     def label_to(address: str, proto: int, port: int) -> int:
         if not aims:
-            return BENIGN_LABEL if (proto, port) == _DNS else number
+            return BENIGN_LABEL if (proto, port) == (PROTO_UDP, _DNS_PORT) else number
         return number if any(is_aimed_at(aim, address, proto, port) for aim in aims) else BENIGN_LABEL
 
     return label_to

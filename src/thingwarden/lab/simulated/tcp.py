@@ -11,48 +11,37 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from thingwarden.domain.packet import PROTO_TCP, TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN
+from thingwarden.domain.packet import TCP_ACK, TCP_FIN, TCP_RST
 from thingwarden.lab.simulated.bulk import Burst, send_burst
 from thingwarden.lab.simulated.capture import pack_rest
 from thingwarden.lab.simulated.clock import FOREVER, Waiter
 from thingwarden.lab.simulated.link import LOST
-from thingwarden.lab.simulated.network import GATEWAY_UPLINK, Host, Network, Place, address_version
+from thingwarden.lab.simulated.network import Host, Network
 
 TCP_PSH: Final = 0x08
 
-_IP_BYTES: Final = {4: 20, 6: 40}
-_PLAIN_TCP_BYTES: Final = 20
+IP_BYTES: Final = {4: 20, 6: 40}
+PLAIN_TCP_BYTES: Final = 20
 _STAMPED_TCP_BYTES: Final = 32
 """With timestamps, as every packet of an established connection has them."""
-_SYN_TCP_BYTES: Final = 40
 MTU_BYTES: Final = 1500
 
-SYN_WINDOW: Final = 64240
-SYN_ACK_WINDOW: Final = 65160
 OPEN_WINDOW: Final = 502
 
-_KERNEL_S: Final = 6e-6
+KERNEL_S: Final = 6e-6
 _DELAYED_ACK_S: Final = 0.04
 _LEAST_RETRY_S: Final = 0.2
 _MOST_RETRY_S: Final = 120.0
 _MOST_RETRIES: Final = 15
 _ORPHAN_RETRIES: Final = 8
-_CONNECT_RETRY_S: Final = 1.0
-_ARP_GIVES_UP_S: Final = 3.07
 _FAREWELL_S: Final = 5.0
 """How long a closed connection lets data pass unread before the kernel answers it by a reset."""
 _FIRST_WINDOW: Final = 10
 _SLICE_BYTES: Final = 1 << 17
-_SEQUENCE_MASK: Final = 0xFFFF_FFFF
+SEQUENCE_MASK: Final = 0xFFFF_FFFF
 
 OnAccept: TypeAlias = Callable[["Side"], None]
-
-
-@dataclass(slots=True)
-class Listener:
-    """A port on which a host accepts connections."""
-
-    on_accept: OnAccept
+"""What a listening port does with a new connection."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +81,7 @@ class Side:
         self.lane = lane
         self.version = version
         self.peer_name = peer
-        self.header_bytes = _IP_BYTES[version] + _STAMPED_TCP_BYTES
+        self.header_bytes = IP_BYTES[version] + _STAMPED_TCP_BYTES
         self.mss_bytes = MTU_BYTES - self.header_bytes
         self.next_seq = network.rng.getrandbits(32)
         self.received_to = 0
@@ -200,11 +189,11 @@ class Side:
 
     def transmit(self, data: bytes, wire_bytes: int, head: bytes) -> None:
         """Put up to ``_SLICE_BYTES`` on their way; they reach the other program as ``data``."""
-        at_s = max(self.network.clock.now_s + _KERNEL_S, self.free_at_s)
+        at_s = max(self.network.clock.now_s + KERNEL_S, self.free_at_s)
         self._note_reply(at_s)
         if wire_bytes <= self.mss_bytes:
             segment = _Segment(self.next_seq, wire_bytes, head, data, False)
-            self.next_seq = (self.next_seq + wire_bytes) & _SEQUENCE_MASK
+            self.next_seq = (self.next_seq + wire_bytes) & SEQUENCE_MASK
             self._launch(segment, at_s)
         elif self.unsent is None and self.network.can_pass(self.host, self.other.host):
             self._launch_burst(data, wire_bytes, head, at_s)
@@ -215,11 +204,11 @@ class Side:
         """Send no more."""
         if self.sent_fin or self.is_gone or self.error is not None:
             return
-        at_s = max(self.network.clock.now_s + _KERNEL_S, self.free_at_s)
+        at_s = max(self.network.clock.now_s + KERNEL_S, self.free_at_s)
         self._note_reply(at_s)
         self.sent_fin = True
         segment = _Segment(self.next_seq, 0, b"", b"", True)
-        self.next_seq = (self.next_seq + 1) & _SEQUENCE_MASK
+        self.next_seq = (self.next_seq + 1) & SEQUENCE_MASK
         self._launch(segment, at_s)
         self._forget_if_over()
 
@@ -299,7 +288,7 @@ class Side:
             is_last = sent_bytes + part_bytes == wire_bytes
             # The other program learns nothing before the last segment; nothing reads in between.
             segment = _Segment(self.next_seq, part_bytes, head, data if is_last else b"", False)
-            self.next_seq = (self.next_seq + part_bytes) & _SEQUENCE_MASK
+            self.next_seq = (self.next_seq + part_bytes) & SEQUENCE_MASK
             self._launch(segment, at_s)
             sent_bytes, head = sent_bytes + part_bytes, b""
 
@@ -313,7 +302,7 @@ class Side:
         landing = send_burst(self, burst)
         self.other.quick_left = max(0, self.other.quick_left - landing.segment_count)
         segment = _Segment(self.next_seq, wire_bytes, b"", data, False)
-        self.next_seq = (self.next_seq + wire_bytes) & _SEQUENCE_MASK
+        self.next_seq = (self.next_seq + wire_bytes) & SEQUENCE_MASK
         self.free_at_s = landing.sent_at_s
         self._hand_over(segment, landing.arrived_at_s, is_acknowledged=landing.is_acknowledged)
 
@@ -356,7 +345,7 @@ class Side:
     def _acknowledge(self, segment: _Segment, at_s: float, *, is_acknowledged: bool) -> None:
         self.settle(at_s)
         waits_already = self.ack_due_s != FOREVER
-        self.received_to = (segment.seq + segment.wire_bytes + segment.is_fin) & _SEQUENCE_MASK
+        self.received_to = (segment.seq + segment.wire_bytes + segment.is_fin) & SEQUENCE_MASK
         self.last_heard_s = at_s
         self.ack_due_s = FOREVER
         if segment.is_fin and not self.sent_fin:
@@ -364,7 +353,7 @@ class Side:
         elif is_acknowledged:
             return
         if not self.has_replied or waits_already or (segment.is_fin and self.sent_fin):
-            self._send_ack(at_s + _KERNEL_S, self.received_to)
+            self._send_ack(at_s + KERNEL_S, self.received_to)
         else:
             self.ack_due_s, self.ack_due_to = at_s + _DELAYED_ACK_S, self.received_to
 
@@ -379,8 +368,8 @@ class Side:
     def _answer_by_reset(self, segment: _Segment, at_s: float) -> None:
         """What a kernel says to a segment of a connection that it does not know."""
         self.is_gone = True
-        size_bytes = _IP_BYTES[self.version] + _PLAIN_TCP_BYTES
-        seen_s = self.host.outward.cross(at_s + _KERNEL_S, size_bytes)
+        size_bytes = IP_BYTES[self.version] + PLAIN_TCP_BYTES
+        seen_s = self.host.outward.cross(at_s + KERNEL_S, size_bytes)
         if seen_s == LOST:
             return
         if self.lane:
@@ -394,7 +383,7 @@ class Side:
         self.ack_due_s = FOREVER
         self.is_gone = self.is_closed = True
         self.host.sides.pop(self, None)
-        seen_s = self.host.outward.cross(at_s + _KERNEL_S, self.header_bytes)
+        seen_s = self.host.outward.cross(at_s + KERNEL_S, self.header_bytes)
         self.error = ConnectionAbortedError("aborted here")
         if seen_s == LOST:
             return
@@ -435,133 +424,3 @@ class Side:
     def _forget_if_over(self) -> None:
         if self.sent_fin and self.got_fin and self.ack_due_s == FOREVER:
             self.host.sides.pop(self, None)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
-    """Who wants to reach whom."""
-
-    caller: Host
-    address: str
-    port: int
-    source_port: int
-    label: int
-    timeout_s: float
-
-
-async def open_connection(network: Network, call: Call) -> Side:
-    """Shake hands with whoever has the address.
-
-    Raises:
-        ConnectionRefusedError: nobody listens on that port.
-        TimeoutError: nobody answered within ``timeout_s``.
-        OSError: there is no such neighbour, or no route.
-    """
-    clock = network.clock
-    gives_up_s = clock.now_s + call.timeout_s
-    receiver = network.find(call.address)
-    if not network.is_neighbour_known(call.caller, receiver):
-        await clock.sleep(min(call.timeout_s, _ARP_GIVES_UP_S))
-        raise TimeoutError("no answer") if call.timeout_s < _ARP_GIVES_UP_S else OSError("no such neighbour")
-    handshake = _Handshake(network, call, receiver)
-    pause_s = _CONNECT_RETRY_S
-    while True:
-        answered_s = handshake.attempt(clock.now_s + _KERNEL_S)
-        next_s = min(clock.now_s + pause_s, gives_up_s)
-        if answered_s < next_s:
-            await clock.sleep(answered_s - clock.now_s)
-            return handshake.complete(answered_s)
-        await clock.sleep(next_s - clock.now_s)
-        if clock.now_s >= gives_up_s:
-            raise TimeoutError("no answer")
-        pause_s *= 2
-
-
-class _Handshake:
-    """SYN, SYN-ACK, ACK between a caller and whoever has the address."""
-
-    def __init__(self, network: Network, call: Call, receiver: Host) -> None:
-        version = address_version(call.address)
-        source = (call.caller.own_address(version), call.source_port or call.caller.free_tcp_port())
-        target = (call.address, call.port)
-        seen_source = source
-        is_translated = version == 4 and receiver.place is Place.INTERNET and call.caller.place is Place.LAN
-        if is_translated:
-            seen_source = (GATEWAY_UPLINK, source[1])
-        there = network.lane(call.caller, source, receiver, target, PROTO_TCP, call.label)
-        back = network.lane(receiver, target, call.caller, source, PROTO_TCP, call.label)
-        self._network = network
-        self._call = call
-        self._ip_bytes = _IP_BYTES[version]
-        self._client = Side(network, call.caller, there, version, target)
-        self._server = Side(network, receiver, back, version, seen_source)
-        self._client.other, self._server.other = self._server, self._client
-        self._server.received_to = (self._client.next_seq + 1) & _SEQUENCE_MASK
-        self._is_refused = False
-        self._asked_s = 0.0
-
-    def attempt(self, at_s: float) -> float:
-        """Send a SYN at ``at_s``; when the answer reaches the caller, ``LOST`` if none does."""
-        network, client, server = self._network, self._client, self._server
-        self._asked_s = at_s
-        size_bytes = self._ip_bytes + _SYN_TCP_BYTES
-        seen_s = client.host.outward.cross(at_s, size_bytes)
-        if seen_s == LOST:
-            return LOST
-        self._note(client, pack_rest(seen_s, size_bytes, 0, TCP_SYN, client.next_seq, 0, SYN_WINDOW, b""))
-        arrives_s = server.host.inward.cross(seen_s, size_bytes)
-        if arrives_s == LOST or not server.host.is_up or self._call.port in server.host.silent_ports:
-            return LOST
-        self._is_refused = server.host.refuses or self._listener() is None
-        answer_bytes = self._ip_bytes + (_PLAIN_TCP_BYTES if self._is_refused else _SYN_TCP_BYTES)
-        back_s = server.host.outward.cross(arrives_s + _KERNEL_S, answer_bytes)
-        if back_s == LOST:
-            return LOST
-        flags, seq, window = (
-            (TCP_RST | TCP_ACK, 0, 0) if self._is_refused else (TCP_SYN | TCP_ACK, server.next_seq, SYN_ACK_WINDOW)
-        )
-        self._note(server, pack_rest(back_s, answer_bytes, 0, flags, seq, server.received_to, window, b""))
-        home_s = client.host.inward.cross(back_s, answer_bytes)
-        return home_s if network.clock.now_s <= home_s else LOST
-
-    def complete(self, at_s: float) -> Side:
-        """Acknowledge the answer that came at ``at_s``.
-
-        Raises:
-            ConnectionRefusedError: it was a reset.
-        """
-        if self._is_refused:
-            raise ConnectionRefusedError("nobody listens there")
-        client, server = self._client, self._server
-        client.rtt_s = server.rtt_s = at_s - self._asked_s
-        for side in (client, server):
-            side.next_seq = (side.next_seq + 1) & _SEQUENCE_MASK
-            side.host.sides[side] = None
-        client.received_to = server.next_seq
-        seen_s = client.host.outward.cross(at_s + _KERNEL_S, client.header_bytes)
-        if seen_s != LOST:
-            self._note(
-                client,
-                pack_rest(
-                    seen_s, client.header_bytes, 0, TCP_ACK, client.next_seq, client.received_to, OPEN_WINDOW, b""
-                ),
-            )
-        # A lost acknowledgement is made up for by the first data.
-        accepts_s = (seen_s if seen_s != LOST else at_s) + client.rtt_s / 2 + self._network.lag_s()
-        server.last_due_s = accepts_s
-        self._network.clock.call_at(accepts_s, self._accept)
-        return client
-
-    def _accept(self, _: object) -> None:
-        listener = self._listener()
-        if listener is not None and not self._server.is_gone:
-            listener.on_accept(self._server)
-
-    def _listener(self) -> Listener | None:
-        if self._call.port in self._server.host.closed_ports:
-            return None
-        return self._server.host.listeners.get(self._call.port)
-
-    def _note(self, side: Side, rest: bytes) -> None:
-        if side.lane:
-            self._network.capture.rows.append(side.lane + rest)

@@ -17,6 +17,7 @@ from thingwarden.lab.simulated.clock import FOREVER, Waiter
 from thingwarden.lab.simulated.link import LOST
 from thingwarden.lab.simulated.network import (
     GATEWAY_UPLINK,
+    LIMITED_BROADCAST,
     Host,
     Network,
     Place,
@@ -36,6 +37,7 @@ _ICMP_BURST: Final = 6.0
 _KERNEL_S: Final = 5e-6
 _ARP_GIVES_UP_S: Final = 3.07
 _UNREAD_COUNT: Final = 1024
+_FACE_COUNT: Final = 4096
 _TRANSLATED_S: Final = 120.0
 _LINK_LOCAL_GROUP: Final = "ff02:"
 
@@ -57,7 +59,10 @@ class SimulatedDatagrams:
         label_to: what its packets are labelled with.
     """
 
-    __slots__ = ("_plane", "_port", "_unread", "_waiter", "groups", "host", "is_closed", "label_to", "version")
+    __slots__ = (
+        "_plane", "_port", "_unread", "_waiter", "faces", "groups", "host", "is_closed", "label_to", "on_close",
+        "version",
+    )  # fmt: skip
 
     def __init__(
         self, plane: DatagramPlane, host: Host, port: int, version: int, groups: tuple[str, ...], label_to: LabelTo
@@ -70,6 +75,8 @@ class SimulatedDatagrams:
         self.version = version
         self.groups = groups
         self.label_to = label_to
+        self.on_close: Callable[[SimulatedDatagrams, None], object] = _do_nothing
+        self.faces: dict[Endpoint, Host] = {}
         self.is_closed = False
 
     @property
@@ -86,6 +93,8 @@ class SimulatedDatagrams:
         """
         if self.is_closed:
             raise OSError("the socket is closed")
+        if self._unread and isinstance(self._unread[0], OSError):
+            raise self._unread.popleft()  # type: ignore[misc]
         if address_version(address) != self.version:
             raise OSError(f"an IPv{self.version} socket cannot reach {address}")
         self._plane.send(self, (address, port), data, self.label_to(address, PROTO_UDP, port))
@@ -114,7 +123,14 @@ class SimulatedDatagrams:
         if not self.is_closed:
             self.is_closed = True
             self._plane.forget(self)
+            self.on_close(self, None)
             self.take(OSError("the socket is closed"))
+
+    def remember(self, asker: Endpoint, face: Host) -> None:
+        """Answers to ``asker`` are to come from ``face``, one of the host's addresses."""
+        if len(self.faces) >= _FACE_COUNT:
+            self.faces.clear()
+        self.faces[asker] = face
 
     def take(self, item: Datagram | OSError) -> None:
         """A datagram, or the news of an error, has come."""
@@ -123,6 +139,10 @@ class SimulatedDatagrams:
         if waiter is not None:
             self._waiter = None
             waiter.wake()
+
+
+def _do_nothing(*_: object) -> None:
+    return None
 
 
 class DatagramPlane:
@@ -166,66 +186,68 @@ class DatagramPlane:
 
     def send(self, socket: SimulatedDatagrams, target: Endpoint, data: bytes, label: int) -> None:
         """Carry one datagram from ``socket`` to ``target``."""
-        at_s = self.network.clock.now_s + _KERNEL_S
+        network = self.network
+        at_s = network.clock.now_s + _KERNEL_S
         if is_group(target[0]):
             self._send_to_group(socket, target, data, label, at_s)
             return
-        source = (socket.host.own_address(socket.version), socket.port)
-        receiver, real_target = self._untranslate(socket, target)
-        if not self.network.is_neighbour_known(socket.host, receiver):
-            self.network.clock.call_at(at_s + _ARP_GIVES_UP_S, socket.take, OSError("no such neighbour"))
+        # A host of many addresses answers from the one that it was asked at.
+        sender = socket.faces.get(target, socket.host)
+        source = (sender.own_address(socket.version), socket.port)
+        receiver, real_target = self._untranslate(sender, source, target)
+        if not network.is_neighbour_known(sender, receiver):
+            network.clock.call_at(at_s + _ARP_GIVES_UP_S, socket.take, OSError("no such neighbour"))
             return
-        lane = self.network.lane(socket.host, source, receiver, real_target, PROTO_UDP, label)
+        seen_source = self._translate(sender, source, receiver, target)
+        lane = network.lane(sender, source, receiver, real_target, PROTO_UDP, label)
         size_bytes = HEADER_BYTES[socket.version] + len(data)
-        seen_s = socket.host.outward.cross(at_s, size_bytes)
+        seen_s = sender.outward.cross(at_s, size_bytes)
         if seen_s == LOST:
             return
         if lane:
-            self.network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, len(data), 0, 0, 0, 1, data))
-        seen_source = self._translate(socket, source, receiver, target)
+            network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, len(data), 0, 0, 0, 1, data))
         arrives_s = receiver.inward.cross(seen_s, size_bytes)
         if arrives_s != LOST and receiver.is_up:
-            self.network.clock.call_at(
-                arrives_s + self.network.lag_s(),
-                self._arrive,
-                (socket, seen_source, receiver, real_target, data, label),
-            )
+            packet = (socket, sender, seen_source, receiver, real_target, data)
+            network.clock.call_at(arrives_s + network.lag_s(), self._arrive, packet)
 
-    def _arrive(self, packet: tuple[SimulatedDatagrams, Endpoint, Host, Endpoint, bytes, int]) -> None:
-        sender, source, receiver, target, data, label = packet
+    def _arrive(self, packet: tuple[SimulatedDatagrams, Host, Endpoint, Host, Endpoint, bytes]) -> None:
+        asker, sender, source, receiver, target, data = packet
         if not receiver.is_up or target[1] in receiver.silent_ports:
             return
-        socket = receiver.sockets.get((target[1], sender.version))
+        socket = receiver.sockets.get((target[1], asker.version))
         if socket is None or receiver.refuses or target[1] in receiver.closed_ports:
-            self._refuse(sender, receiver, target, len(data), label)
-        else:
-            socket.take((source[0], source[1], data))
+            self._refuse(asker, sender, receiver, target, len(data))
+            return
+        if receiver is not socket.host:
+            socket.remember(source, receiver)
+        socket.take((source[0], source[1], data))
 
     def _refuse(
-        self, sender: SimulatedDatagrams, receiver: Host, target: Endpoint, data_bytes: int, label: int
+        self, asker: SimulatedDatagrams, sender: Host, receiver: Host, target: Endpoint, data_bytes: int
     ) -> None:
         """The port is closed: say so, unless too much has been said already."""
-        now_s = self.network.clock.now_s
-        version = sender.version
-        own = sender.host.own_address(version)
+        network = self.network
+        now_s = network.clock.now_s
+        version = asker.version
+        own = sender.own_address(version)
         if not self.may_complain(receiver.name, own, now_s):
             return
-        quoted_bytes = HEADER_BYTES[version] + data_bytes
-        size_bytes = min(_ICMP_BYTES[version] + quoted_bytes, _ICMP_ROOM_BYTES[version])
+        size_bytes = min(_ICMP_BYTES[version] + HEADER_BYTES[version] + data_bytes, _ICMP_ROOM_BYTES[version])
         kind = UNREACHABLE_HOST[version] if receiver.refuses else UNREACHABLE_PORT[version]
         seen_s = receiver.outward.cross(now_s, size_bytes)
         if seen_s == LOST:
             return
-        lane = self.network.lane(
-            receiver, (target[0], kind[0]), sender.host, (own, kind[1]), _ICMP_PROTO[version], label
-        )
+        proto = _ICMP_PROTO[version]
+        label = asker.label_to(target[0], proto, 0)
+        lane = network.lane(receiver, (target[0], kind[0]), sender, (own, kind[1]), proto, label)
         if lane:
             payload_bytes = size_bytes - _ICMP_BYTES[version]
-            self.network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, payload_bytes, 0, 0, 0, 1, b""))
-        arrives_s = sender.host.inward.cross(seen_s, size_bytes)
+            network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, payload_bytes, 0, 0, 0, 1, b""))
+        arrives_s = sender.inward.cross(seen_s, size_bytes)
         if arrives_s != LOST:
             error = ConnectionRefusedError("the port is closed")
-            self.network.clock.call_at(arrives_s + self.network.lag_s(), sender.take, error)
+            network.clock.call_at(arrives_s + network.lag_s(), asker.take, error)
 
     def may_complain(self, host: str, about: str, now_s: float) -> bool:
         """Whether the kernel of ``host`` still sends ICMP errors to ``about``: six at once, then one a second."""
@@ -238,33 +260,33 @@ class DatagramPlane:
     def _send_to_group(
         self, socket: SimulatedDatagrams, target: Endpoint, data: bytes, label: int, at_s: float
     ) -> None:
-        if socket.host.place is Place.INTERNET:
+        network = self.network
+        sender = socket.host
+        if sender.place is Place.INTERNET:
             return
         is_link_local = target[0].startswith(_LINK_LOCAL_GROUP)
-        own = socket.host.link_local if is_link_local else socket.host.own_address(socket.version)
-        source = (own, socket.port)
+        source = (sender.link_local if is_link_local else sender.own_address(socket.version), socket.port)
         size_bytes = HEADER_BYTES[socket.version] + len(data)
-        seen_s = socket.host.outward.cross(at_s, size_bytes)
+        seen_s = sender.outward.cross(at_s, size_bytes)
         if seen_s == LOST:
             return
-        lane = self.network.group_lane(socket.host, source, target, PROTO_UDP, label)
-        self.network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, len(data), 0, 0, 0, 1, data))
+        lane = network.group_lane(sender, source, target, PROTO_UDP, label)
+        network.capture.rows.append(lane + pack_rest(seen_s, size_bytes, len(data), 0, 0, 0, 1, data))
         for member in self._members(target):
             arrives_s = member.host.inward.cross(seen_s, size_bytes)
-            if arrives_s != LOST and member.host is not socket.host and member.host.is_up:
-                item = (source[0], source[1], data)
-                self.network.clock.call_at(arrives_s + self.network.lag_s(), member.take, item)
+            if arrives_s != LOST and member.host is not sender and member.host.is_up:
+                network.clock.call_at(arrives_s + network.lag_s(), member.take, (source[0], source[1], data))
 
     def _members(self, target: Endpoint) -> list[SimulatedDatagrams]:
-        if target[0] != "255.255.255.255":
+        if target[0] != LIMITED_BROADCAST:
             return list(self.network.groups.get(target, {}))
         hosts = dict.fromkeys(host for host in self.network.hosts.values() if host.place is not Place.INTERNET)
         return [host.sockets[target[1], 4] for host in hosts if (target[1], 4) in host.sockets]
 
-    def _translate(self, socket: SimulatedDatagrams, source: Endpoint, receiver: Host, target: Endpoint) -> Endpoint:
+    def _translate(self, sender: Host, source: Endpoint, receiver: Host, target: Endpoint) -> Endpoint:
         """The source as the receiver sees it: beyond the gateway, IPv4 comes from the gateway's own address."""
-        is_leaving = socket.version == 4 and socket.host.place is Place.LAN and receiver.place is Place.INTERNET
-        if not is_leaving:
+        is_leaving = sender.place is Place.LAN and receiver.place is Place.INTERNET
+        if not is_leaving or address_version(target[0]) == 6:
             return source
         now_s = self.network.clock.now_s
         port = source[1]
@@ -273,16 +295,15 @@ class DatagramPlane:
             if holder is None or holder[1] == source or holder[2] < now_s:
                 break
             port = self.network.rng.randrange(1024, 65536)
-        self._translated[port, target] = (socket.host, source, now_s + _TRANSLATED_S)
+        self._translated[port, target] = (sender, source, now_s + _TRANSLATED_S)
         return (GATEWAY_UPLINK, port)
 
-    def _untranslate(self, socket: SimulatedDatagrams, target: Endpoint) -> tuple[Host, Endpoint]:
+    def _untranslate(self, sender: Host, source: Endpoint, target: Endpoint) -> tuple[Host, Endpoint]:
         """Who is meant: behind the gateway's own address it may be a host of the LAN."""
-        if target[0] != GATEWAY_UPLINK or socket.host.place is not Place.INTERNET:
+        if target[0] != GATEWAY_UPLINK or sender.place is not Place.INTERNET:
             return self.network.find(target[0]), target
-        remote = (socket.host.own_address(socket.version), socket.port)
-        holder = self._translated.get((target[1], remote))
+        holder = self._translated.get((target[1], source))
         if holder is None or holder[2] < self.network.clock.now_s:
             return self.network.gateway, target
-        self._translated[target[1], remote] = (*holder[:2], self.network.clock.now_s + _TRANSLATED_S)
+        self._translated[target[1], source] = (*holder[:2], self.network.clock.now_s + _TRANSLATED_S)
         return holder[0], holder[1]
