@@ -23,6 +23,7 @@ from thingwarden.lab.behaviour import (
 )
 from thingwarden.lab.behaviour.act import ActKind
 from thingwarden.lab.behaviour.attacks import ATTACKS
+from thingwarden.lab.behaviour.attacks.hostile import open_doors
 from thingwarden.lab.behaviour.chores import CHORES
 from thingwarden.lab.behaviour.kind import DeviceKind, Endpoint
 from thingwarden.lab.behaviour.protocol.dhcp import request_lease
@@ -67,7 +68,8 @@ async def live(world: World) -> None:
     """Start what a host of this kind does until it is switched off; returns soon, unless nobody leases an address."""
     kind = DEVICES[world.me.kind]
     if world.me.kind == INTERNET_KIND:
-        await services.serve(world, services.listeners(_endpoints(world.me)))
+        await services.serve(world, services.listeners(world.me.name, _endpoints(world.me)))
+        await open_doors(world)
     if world.me.is_booting:
         await _lease(world)
     for role, handler in kind.handlers(world.me).items():

@@ -13,6 +13,7 @@ from typing import Final, TypeAlias
 from thingwarden.lab.behaviour.kind import Endpoint, Transport
 from thingwarden.lab.behaviour.protocol import call, coap, http, mqtt, ntp, rtsp, session
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.world import Behaviour, Datagrams, Handler, Stream, World
 
 DatagramServer: TypeAlias = Callable[[World, Datagrams], Awaitable[None]]
@@ -133,15 +134,17 @@ OFFERED: Final[dict[str, tuple[Offered, ...]]] = {
 """What listens at each service, by its name; a port means the same at every service that has it."""
 
 
-def listeners(endpoints: Iterable[Endpoint] = ()) -> Iterator[Offered]:
-    """Each port once, for a host that is all services: ``OFFERED``, then what devices need beyond it.
+def listeners(host: str, endpoints: Iterable[Endpoint] = ()) -> Iterator[Offered]:
+    """What a host of the internet listens on, each port once: ``OFFERED``, then what devices need beyond it.
 
     Args:
+        host: a service's name, which offers what is its own, or any other name, which is all services in one.
         endpoints: that devices use, on ports of their makers' own choice.
     """
+    names = (host,) if host in SERVICES else tuple(OFFERED)
+    wanted = (_wanted(endpoint) for endpoint in endpoints if endpoint.service in names and OFFERED[endpoint.service])
     taken: set[tuple[Transport, int]] = set()
-    wanted = (_wanted(endpoint) for endpoint in endpoints if OFFERED.get(endpoint.service))
-    for offered in (*(one for several in OFFERED.values() for one in several), *wanted):
+    for offered in (*(one for name in names for one in OFFERED.get(name, ())), *wanted):
         key: tuple[Transport, int] = ("udp" if isinstance(offered, DatagramListener) else "tcp", offered.port)
         if key not in taken:
             taken.add(key)
@@ -164,8 +167,7 @@ async def serve(world: World, offered: Iterable[Offered]) -> None:
         if isinstance(one, Listener):
             await world.listen(one.port, one.handler, is_tls=one.is_tls)
             continue
-        families = (False, True) if world.me.address6 else (False,)
-        for is_v6 in families:
+        for is_v6 in (False, True) if world.me.address6 else (False,):
             socket = await world.open_datagrams(one.port, is_v6=is_v6)
             world.spawn(_bound(one.server, socket), f"datagrams {one.port} {'v6' if is_v6 else 'v4'}")
 
