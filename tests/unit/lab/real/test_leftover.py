@@ -59,6 +59,8 @@ def test_a_killed_labs_programs_die_and_clean_removes_the_rest() -> None:
     assert _ends(pid)
     # A program that was not spawned by the lab's own hand, such as a tool's child, may live on.
     stray = subprocess.Popen(["ip", "netns", "exec", namespace, "sleep", "300"])
+    while Path(f"/proc/{stray.pid}/comm").read_text() != "sleep\n":
+        time.sleep(0.01)
     removed = clean()
     assert stray.wait(PATIENCE_S) != 0
     assert namespace in removed
