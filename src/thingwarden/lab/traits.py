@@ -38,8 +38,9 @@ class Traits:
         return math.exp(math.log(usual) + self.breadth * (drawn - math.log(usual)))
 
     def count(self, name: str, usual: int, low: int, high: int) -> int:
-        """As ``number``, whole."""
-        return max(low, min(high, round(self.number(name, usual, low, high))))
+        """As ``number``, whole; ``low`` may be 0."""
+        shift = 0 if low > 0 else 1  # 0 has no logarithm
+        return max(low, min(high, round(self.number(name, usual + shift, low + shift, high + shift)) - shift))
 
     def choice(self, name: str, usual: _T, others: Sequence[_T]) -> _T:
         """``usual``, or with a probability of ``breadth`` one of it and ``others``."""
