@@ -167,8 +167,9 @@ class UpdateSettings(_EventSettings):
 
 
 class InfectionSettings(_EventSettings):
-    """``control`` is the act by which a new bot keeps in touch, every ``period_s``."""
+    """``guess`` finds the password, ``control`` is how a new bot keeps in touch, every ``period_s``."""
 
+    guess: Literal["guess_telnet", "guess_ssh"] = "guess_telnet"
     control: Literal["c2_irc", "c2_http", "c2_tls", "c2_tcp", "c2_mqtt", "c2_udp"] = "c2_tcp"
     period_s: float = Field(default=10.0, ge=2.0, le=14_400.0)
 
@@ -319,34 +320,33 @@ def _infect(
 ) -> list[Planned]:
     """Password, login, download and contact with the owner: each has a part of ``lasts_s``, the last the whole rest."""
     login_s, download_s, control_s = (offset_s + lasts_s * part for part in (0.5, 0.7, 0.9))
-    is_lateral = AttackClass.LATERAL if offender in occasion.hosts else None
-    return [
-        occasion.perform(
-            "guess_telnet",
-            offender,
-            settings={"finds": True},
-            targets=(victim,),
-            offset_s=offset_s,
-            lasts_s=login_s - offset_s,
-        ),
-        occasion.perform(
-            "login",
-            offender,
-            settings={},
-            targets=(victim,),
-            offset_s=login_s,
-            lasts_s=download_s - login_s,
-            attack_class=is_lateral,
-        ),
-        occasion.perform("download", victim, settings={}, offset_s=download_s, lasts_s=control_s - download_s),
-        occasion.perform(
-            settings.control,
-            victim,
-            settings={"period_s": settings.period_s},
-            offset_s=control_s,
-            lasts_s=occasion.lasts_s - control_s,
-        ),
-    ]
+    guess = occasion.perform(
+        settings.guess,
+        offender,
+        settings={"finds": True},
+        targets=(victim,),
+        offset_s=offset_s,
+        lasts_s=login_s - offset_s,
+    )
+    login = occasion.perform(
+        "login",
+        offender,
+        settings={},
+        targets=(victim,),
+        offset_s=login_s,
+        lasts_s=download_s - login_s,
+        attack_class=AttackClass.LATERAL if offender in occasion.hosts else None,
+    )
+    load = occasion.perform("download", victim, settings={}, offset_s=download_s, lasts_s=control_s - download_s)
+    control = occasion.perform(
+        settings.control,
+        victim,
+        settings={"period_s": settings.period_s},
+        offset_s=control_s,
+        lasts_s=occasion.lasts_s - control_s,
+    )
+    # The login that follows is by telnet; SSH's own dialogue ends in a session already.
+    return [guess, login, load, control] if settings.guess == "guess_telnet" else [guess, load, control]
 
 
 def _break_in(occasion: Occasion) -> list[Planned]:

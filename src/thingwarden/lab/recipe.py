@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from thingwarden.domain.errors import ConfigError, RequestError
+from thingwarden.lab.behaviour.catalogue import DEVICES
 from thingwarden.lab.condition import CONDITIONS
 from thingwarden.lab.directory import SERVICES
 
@@ -118,6 +119,10 @@ class Recipe(_Part):
 
     @model_validator(mode="after")
     def _check_devices(self) -> Self:
+        for device in self.devices:
+            if device.kind not in DEVICES or device.kind in (GATEWAY_NAME, INTERNET_NAME):
+                known = ", ".join(sorted({*DEVICES} - {GATEWAY_NAME, INTERNET_NAME}))
+                raise ValueError(f"{device.name}'s kind is {device.kind}: one of {known}")
         names = {device.name for device in self.devices}
         if len(names) < len(self.devices) or len({device.host for device in self.devices}) < len(self.devices):
             raise ValueError("two devices share a name or a host number")

@@ -55,6 +55,7 @@ def test_what_is_not_said_has_its_usual_value(tmp_path: Path) -> None:
         ("seed = 1", "seed = 1\nip_versions = [6]", ("ip_versions", "[4, 6]")),
         ('name = "lamp"', 'name = "plug"', ("share a name",)),
         ('name = "lamp"', 'name = "gateway"', ("gateway",)),
+        ('name = "lamp"\nkind = "plug"', 'name = "lamp"\nkind = "toaster"', ("lamp", "toaster", "thermostat")),
         ('name = "lamp"\nkind', 'name = "lamp"\ncolour', ("devices.1",)),
         ('on = ["vendor.example"]', 'on = ["toaster"]', ("events.0", "toaster", "resolver")),
         ('on = ["vendor.example"]', 'by = ["toaster"]', ("events.0", "toaster", "internet")),
