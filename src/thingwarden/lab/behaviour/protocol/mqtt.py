@@ -40,7 +40,7 @@ _NO_KEEP_ALIVE_S: Final = 7200.0
 
 def encode_packet(kind: int, body: bytes, flags: int = 0) -> bytes:
     """Fixed header and body; ``flags`` are the low four bits."""
-    return bytes((kind << 4 | flags or kind << 4 | _FLAGS.get(kind, 0),)) + encode_length(len(body)) + body
+    return bytes((kind << 4 | (flags or _FLAGS.get(kind, 0)),)) + encode_length(len(body)) + body
 
 
 def encode_length(length: int) -> bytes:
