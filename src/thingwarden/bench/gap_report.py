@@ -6,36 +6,29 @@ Must never: leave out a figure because it is not what was hoped for.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 from thingwarden.bench.buckets import name_bucket, name_word
-from thingwarden.bench.domain_gap import Gap, Offence
-from thingwarden.encode.vocabulary import Vocabulary
+from thingwarden.bench.domain_gap import Gap
+from thingwarden.bench.gap_findings import GapFindings
 
 GOAL_AUC: Final = 0.65
+_TITLE: Final = f"""# Domain gap
+
+Made by `thingwarden bench gap`. LightGBM is shown single words (opening and closing, all fields, as the model reads \
+them) and asked which world they are of; it is judged on runs that it has not seen. 0.5 is not at all, 1 is always. \
+Of two settings of the trees the one that tells the worlds apart better is reported. "Subjects even" lets each act and \
+kind of device of a run weigh the same, so that a flood does not hide the rest. The goal for simulated against real \
+words is at most {GOAL_AUC}."""
+_HEADINGS: Final = {
+    "worlds": "## Simulated against real runs of the same scenarios and seeds",
+    "public": "## The lab's harmless networks against public devices",
+}
 _FIELDS_SHOWN: Final = 12
 _EXAMPLES_SHOWN: Final = 10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GapFindings:
-    """What one comparison of two worlds gave.
-
-    Attributes:
-        names: of the two worlds.
-        gaps: by what was compared, such as ``all``, ``benign`` or a scenario; None where nothing could be held out.
-        offences: buckets whose shares differ most.
-        uncovered: buckets that several runs of the second world show and the first hardly ever.
-        vocabulary: that both were read by.
-    """
-
-    names: tuple[str, str]
-    gaps: Mapping[str, Gap | None]
-    offences: Sequence[Offence]
-    uncovered: Sequence[Offence]
-    vocabulary: Vocabulary
 
 
 def render_findings(findings: GapFindings) -> str:
@@ -130,3 +123,22 @@ def _render_examples(findings: GapFindings) -> str:
         word = name_word(item.buckets, findings.vocabulary, shown)
         lines.append(f"| {findings.names[item.is_second]} | {item.subject} | {item.probability:.3f} | {word} |")
     return "\n".join(lines)
+
+
+def write_report(found: Mapping[str, GapFindings], folder: Path) -> None:
+    """Write ``domain-gap.md`` and ``domain-gap.json``.
+
+    Args:
+        found: ``worlds`` and ``public``, or one of them; the other's part of an earlier report is kept.
+        folder: made where it is missing.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, findings in found.items():
+        content = {"figures": figures(findings), "report": render_findings(findings)}
+        (folder / f"domain-gap-{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    parts = [_TITLE]
+    for name, heading in _HEADINGS.items():
+        path = folder / f"domain-gap-{name}.json"
+        if path.is_file():
+            parts += [heading, json.loads(path.read_text(encoding="utf-8"))["report"]]
+    (folder / "domain-gap.md").write_text("\n\n".join(parts) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from itertools import count
+from itertools import count as count_up
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +28,10 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.sentence import local_ends
 from thingwarden.ingest.lab_corpus import LabDevice, LabManifest, LabNetwork, write_manifest, write_network
+from thingwarden.lab.behaviour.catalogue import ACTS, live
 from thingwarden.lab.draw import CorpusRecipe, Purpose, describe_condition, draw_network, present_s
+from thingwarden.lab.simulated.capture import Meter
+from thingwarden.lab.simulated.run import Simulation
 from thingwarden.lab.timeline import Perform, Schedule
 from thingwarden.lab.truth import event_kind
 
@@ -39,8 +42,8 @@ DAY_S: Final = 86_400.0
 _AHEAD: Final = 2
 """Networks per worker that are under way: while the first ones are waited for, nobody idles."""
 
-Simulate = Callable[[Schedule, int | None], FlowBatch]
-"""Runs a schedule; ends early where it has given so many flows."""
+Simulate = Callable[[Schedule, int | None], tuple[FlowBatch, float]]
+"""Runs a schedule and ends early where it has given so many flows; the labelled flows, and when it ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +95,34 @@ class _Task:
     simulate: Simulate
 
 
+def simulate_flows(schedule: Schedule, flows_most: int | None = None) -> tuple[FlowBatch, float]:
+    """Run a schedule in simulated time, to its end or until it has given so many flows.
+
+    Returns:
+        The labelled flows, those still open at the end among them, and the second in which it ended.
+    """
+    run = Simulation(schedule, live, ACTS)
+    meter = Meter(run.labels, run.began_at_s)
+    batches: list[FlowBatch] = []
+    count, ended_s = 0, schedule.duration_s
+    for rows in run.packets():
+        batches.append(meter.push(rows))
+        count += len(batches[-1])
+        if flows_most is not None and count >= flows_most:
+            ended_s = float(rows["at_s"][-1])
+            break
+    return FlowBatch.concatenate([*batches, meter.finish()]), ended_s
+
+
 def make_corpus(
     recipe: CorpusRecipe,
     folder: Path,
     goal: Goal,
-    simulate: Simulate,
     *,
     seed: int = 0,
     purpose: Purpose = "train",
     jobs: int = 1,
+    simulate: Simulate = simulate_flows,
     report: Callable[[Progress], None] = lambda _: None,
 ) -> LabManifest:
     """Draw, simulate and write networks from number 0 on until the goal is reached; the manifest comes last.
@@ -109,10 +131,10 @@ def make_corpus(
         recipe: the ranges.
         folder: made where it is missing; what an earlier run of the same recipe, seed and code left is kept.
         goal: how much is wanted.
-        simulate: a function of some module, so that worker processes can import it.
         seed: of the corpus.
         purpose: see ``LabNetwork``.
         jobs: worker processes; 1 simulates in this one.
+        simulate: a function of some module, so that worker processes can import it.
         report: is told after each network, in the order of their numbers.
 
     Raises:
@@ -121,7 +143,7 @@ def make_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     journal = _Journal(folder, _origin(recipe, seed, purpose))
     kept = journal.read()
-    tasks = (_Task(recipe, folder, seed, number, purpose, simulate) for number in count())
+    tasks = (_Task(recipe, folder, seed, number, purpose, simulate) for number in count_up())
     made: list[Made] = []
     with _finished(tasks, kept, jobs) as finished:
         while not _is_reached(goal, made):
@@ -142,31 +164,34 @@ def count_words(flows: FlowBatch) -> int:
     return 2 * len(flows) + 2 * int((is_local.all(axis=1) & ~is_self).sum())
 
 
-def describe_network(schedule: Schedule, number: int, seed: int, purpose: Purpose, ends_at_s: float) -> LabNetwork:
+def describe_network(schedule: Schedule, number: int, purpose: Purpose, ended_s: float) -> LabNetwork:
     """What the manifest says of a network, but for its flows.
 
     Args:
         schedule: what was run.
         number: in the corpus.
-        seed: of the schedule.
         purpose: see ``LabNetwork``.
-        ends_at_s: when the run ended, in seconds since its beginning.
+        ended_s: when the run ended, in seconds since its beginning.
     """
-    performed = [item.action for item in schedule.planned if isinstance(item.action, Perform)]
-    is_attack = {action.act: action.attack_class is not AttackClass.BENIGN for action in performed}
-    oddities = {event_kind(item.event) for item in schedule.planned}
+    carried_out = [item for item in schedule.planned if item.at_s < ended_s]
+    attacks = {
+        item.event: item.action.act
+        for item in carried_out
+        if isinstance(item.action, Perform) and item.action.attack_class is not AttackClass.BENIGN
+    }
+    oddities = {event_kind(item.event) for item in carried_out if item.event not in attacks}
     return LabNetwork(
         name=f"net-{number:05d}",
         file=f"net-{number:05d}.npz",
-        seed=seed,
+        seed=schedule.seed,
         sha256="0" * 64,
         flows=0,
-        device_days=round(sum(present_s(schedule, ends_at_s).values()) / DAY_S, 6),
+        device_days=round(sum(present_s(schedule, ended_s).values()) / DAY_S, 6),
         devices=tuple(
             LabDevice(name=host.name, kind=host.kind, ip=host.address, mac=host.mac) for host in schedule.hosts
         ),
-        acts=tuple(sorted(act for act, is_bad in is_attack.items() if is_bad)),
-        chores=tuple(sorted(oddities - {act for act, is_bad in is_attack.items() if is_bad})),
+        acts=tuple(sorted(set(attacks.values()))),
+        chores=tuple(sorted(oddities)),
         condition=describe_condition(schedule.condition),
         purpose=purpose,
     )
@@ -176,9 +201,9 @@ def _make(task: _Task) -> Made:
     """What a worker does."""
     schedule = draw_network(task.recipe, seed=task.seed, number=task.number, purpose=task.purpose)
     most = task.recipe.flows_most if task.purpose == "train" else None
-    flows = task.simulate(schedule, most)
+    flows, ended_s = task.simulate(schedule, most)
     flows = flows.take(np.argsort(flows.started_at_s, kind="stable"))
-    network = describe_network(schedule, task.number, schedule.seed, task.purpose, schedule.duration_s)
+    network = describe_network(schedule, task.number, task.purpose, ended_s)
     return Made(network=write_network(task.folder, flows, network), words=count_words(flows))
 
 

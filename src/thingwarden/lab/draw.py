@@ -9,7 +9,6 @@ Must never: let one network's draw depend on another's, or give networks to trai
 from __future__ import annotations
 
 import hashlib
-import math
 import random
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from thingwarden.domain.errors import ConfigError
 from thingwarden.lab.behaviour.catalogue import DEVICES
-from thingwarden.lab.cast import cast_attack, cast_oddity
+from thingwarden.lab.cast import cast_attack, cast_oddity, log_uniform
 from thingwarden.lab.condition import CONDITIONS, Condition, Link
 from thingwarden.lab.prefix import LAN, LAN6
 from thingwarden.lab.timeline import Host, Planned, PowerOn, Schedule
@@ -38,6 +37,10 @@ INVENTED: Final = "invented"
 HUB: Final = "hub"
 """Kinds that are drawn apart: makers that nobody has seen, and the one that other devices of a home speak to."""
 
+_FLOWS_PER_DEVICE_S: Final = 0.15
+"""What a device of the catalogue makes at pace 1, on average over kinds and traits, as measured."""
+_SLOWEST: Final = 0.01
+_FASTEST: Final = 4.0
 _FIRST_HOST: Final = 2
 _LAST_HOST: Final = 249
 
@@ -51,15 +54,16 @@ class CorpusRecipe(BaseModel):
         invented_share: of the devices, those of no kind in the catalogue's list of real ones.
         hub_share: of the networks, those with a hub at least.
         breadth: of each device's traits, uniformly; see ``Traits``.
-        pace: how busy each device is.
+        flows: of a network to train on, about; its devices are so busy that they make so many while it lasts.
+        spread: how much busier or quieter than that each device is.
         ip6_share: of the networks, those with IPv6.
         preset_share: of the networks, those whose lines are one of ``condition.CONDITIONS``.
         duration_s: of a network to train on; one to count on lasts a week.
-        flows_most: a network to train on ends where it has so many.
+        flows_most: a network to train on ends where it has so many, as under a flood.
         quiet_share: of the networks to train on, those without an attack.
         attacks, oddities: how many per network that has attacks, and how many harmless oddities, uniformly.
         oddities_per_week: the same in a network to count on.
-        count_pace: how busy devices of such a network are.
+        count_flows_per_device: of a device of such a network, in its week, about.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -69,16 +73,17 @@ class CorpusRecipe(BaseModel):
     invented_share: Ratio = 0.4
     hub_share: Ratio = 0.6
     breadth: tuple[Ratio, Ratio] = (0.0, 1.0)
-    pace: Span = (0.3, 3.0)
+    spread: Span = (0.3, 3.0)
     ip6_share: Ratio = 0.4
     preset_share: Ratio = 0.25
     duration_s: Span = (1200.0, 172_800.0)
-    flows_most: Annotated[int, Field(ge=100)] = 8000
+    flows: Span = (400.0, 6000.0)
+    flows_most: Annotated[int, Field(ge=100)] = 9000
     quiet_share: Ratio = 0.3
     attacks: Counts = (1, 4)
     oddities: Counts = (0, 3)
     oddities_per_week: Counts = (3, 12)
-    count_pace: Span = (0.1, 1.0)
+    count_flows_per_device: Span = (1000.0, 20_000.0)
 
     @model_validator(mode="after")
     def _check_ranges(self) -> Self:
@@ -125,7 +130,7 @@ def draw_network(recipe: CorpusRecipe, *, seed: int, number: int, purpose: Purpo
     draw = _Draw(recipe, purpose, name, random.Random(name))
     duration_s = WEEK_S if purpose == "count" else round(log_uniform(draw.rng, *recipe.duration_s), 1)
     condition = draw_condition(random.Random(f"{name}:condition"), recipe.preset_share)
-    hosts = draw.hosts()
+    hosts = draw.hosts(duration_s)
     return Schedule(
         scenario=f"net-{number:05d}",
         seed=int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big"),
@@ -159,11 +164,6 @@ def describe_condition(condition: Condition) -> str:
     )
 
 
-def log_uniform(rng: random.Random, low: float, high: float) -> float:
-    """One draw, uniform in the logarithm."""
-    return math.exp(rng.uniform(math.log(low), math.log(high)))
-
-
 def _draw_link(rng: random.Random, *, delay_ms: tuple[float, float], rate_mbps: tuple[float, float]) -> Link:
     delay = log_uniform(rng, *delay_ms)
     loss = log_uniform(rng, 1e-4, 0.05) if rng.random() < 0.6 else 0.0
@@ -184,7 +184,7 @@ class _Draw:
     name: str
     rng: random.Random
 
-    def hosts(self) -> tuple[Host, ...]:
+    def hosts(self, duration_s: float) -> tuple[Host, ...]:
         """The LAN's machines, each with traits of its own."""
         rng, recipe = self.rng, self.recipe
         kinds = [self._kind() for _ in range(rng.randint(*recipe.devices))]
@@ -192,7 +192,8 @@ class _Draw:
             kinds[0] = HUB
         has_ip6 = rng.random() < recipe.ip6_share
         numbers = rng.sample(range(_FIRST_HOST, _LAST_HOST + 1), len(kinds))
-        return tuple(self._host(kind, number, has_ip6) for kind, number in zip(kinds, numbers, strict=True))
+        pace = self._pace(len(kinds), duration_s)
+        return tuple(self._host(kind, number, has_ip6, pace) for kind, number in zip(kinds, numbers, strict=True))
 
     def planned(self, hosts: Sequence[Host], duration_s: float) -> tuple[Planned, ...]:
         """Attacks and harmless oddities at their moments."""
@@ -217,17 +218,26 @@ class _Draw:
             return INVENTED
         return self.rng.choice(REAL_KINDS)
 
-    def _host(self, kind: str, number: int, has_ip6: bool) -> Host:
+    def _pace(self, device_count: int, duration_s: float) -> float:
+        """How busy the devices are on average, so that the network gives about as many flows as the recipe wants."""
+        recipe = self.recipe
+        if self.purpose == "count":
+            wanted = log_uniform(self.rng, *recipe.count_flows_per_device) * device_count
+        else:
+            wanted = log_uniform(self.rng, *recipe.flows)
+        usual = _FLOWS_PER_DEVICE_S * device_count * duration_s
+        return min(_FASTEST, max(_SLOWEST, wanted / usual))
+
+    def _host(self, kind: str, number: int, has_ip6: bool, pace: float) -> Host:
         name = f"{kind[:11]}-{number}"
         rng = self._stream("host", number)
-        pace = self.recipe.count_pace if self.purpose == "count" else self.recipe.pace
         return Host(
             name=name,
             kind=kind,
             address=str(LAN.network_address + number),
             address6=str(LAN6.network_address + number) if has_ip6 and rng.random() < 0.8 else "",
             mac=":".join(f"{byte:02x}" for byte in (0x02, *rng.randbytes(4), number)),
-            pace=round(log_uniform(rng, *pace), 3),
+            pace=round(pace * log_uniform(rng, *self.recipe.spread), 4),
             traits=Traits(seed=f"{self.name}:{name}", breadth=round(rng.uniform(*self.recipe.breadth), 3)),
         )
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 
 from thingwarden.bench.domain_gap import WorldWords, find_offences, find_uncovered, tell_apart
-from thingwarden.bench.gap_report import GapFindings, figures, render_findings
+from thingwarden.bench.gap_findings import GapFindings
+from thingwarden.bench.gap_report import figures, render_findings, write_report
 from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, Vocabulary
 
 VOCABULARY = Vocabulary(services=(b"dns",), histories=(b"S",))
@@ -57,3 +59,12 @@ def test_figures_are_plain_json() -> None:
     written = json.loads(json.dumps(figures(_findings())))
     assert set(written) == {"all"}
     assert set(written["all"]["field_aucs"]) == set(FIELD_NAMES)
+
+
+def test_parts_of_a_report_can_be_renewed_one_by_one(tmp_path: Path) -> None:
+    write_report({"public": _findings()}, tmp_path)
+    assert "## Simulated" not in (tmp_path / "domain-gap.md").read_text()
+    write_report({"worlds": _findings()}, tmp_path)
+    text = (tmp_path / "domain-gap.md").read_text()
+    assert text.index("## Simulated against real") < text.index("harmless networks against public")
+    assert set(json.loads((tmp_path / "domain-gap-worlds.json").read_text())["figures"]) == {"all"}

@@ -19,7 +19,7 @@ from thingwarden.testing import FlowSpec, build_flows
 RECIPE = CorpusRecipe(name="test", devices=(2, 4), attacks=(0, 0), oddities=(0, 0))
 
 
-def simulate(schedule: Schedule, flows_most: int | None) -> FlowBatch:
+def simulate(schedule: Schedule, flows_most: int | None) -> tuple[FlowBatch, float]:
     """Flows that only the schedule decides: one per host and minute, out of order."""
     minutes = min(int(schedule.duration_s // 60), 30, (flows_most or 10_000) // len(schedule.hosts))
     specs = [
@@ -30,17 +30,17 @@ def simulate(schedule: Schedule, flows_most: int | None) -> FlowBatch:
     flows = build_flows(specs)
     nothing = np.zeros(len(flows), dtype=np.int8)
     labels = Labels(malicious=nothing, attack_class=nothing, ton_class=nothing - 1, detail=np.zeros(len(flows), "S48"))
-    return replace(flows, labels=labels)
+    return replace(flows, labels=labels), schedule.duration_s
 
 
-def failing(schedule: Schedule, flows_most: int | None) -> FlowBatch:
+def failing(schedule: Schedule, flows_most: int | None) -> tuple[FlowBatch, float]:
     """Interrupted at the third network."""
     if schedule.scenario == "net-00002":
         raise KeyboardInterrupt
     return simulate(schedule, flows_most)
 
 
-def unused(schedule: Schedule, flows_most: int | None) -> FlowBatch:
+def unused(schedule: Schedule, flows_most: int | None) -> tuple[FlowBatch, float]:
     raise AssertionError(f"{schedule.scenario} was made again")
 
 
@@ -55,7 +55,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, LabManifest]:
     folder = tmp_path_factory.mktemp("corpus")
-    return folder, make_corpus(RECIPE, folder, Goal(networks=5), simulate, seed=3)
+    return folder, make_corpus(RECIPE, folder, Goal(networks=5), simulate=simulate, seed=3)
 
 
 def test_the_folder_is_what_the_format_says(made: tuple[Path, LabManifest]) -> None:
@@ -71,50 +71,50 @@ def test_the_folder_is_what_the_format_says(made: tuple[Path, LabManifest]) -> N
 
 
 def test_processes_change_no_byte(made: tuple[Path, LabManifest], tmp_path: Path) -> None:
-    make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate, seed=3, jobs=2)
+    make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate=simulate, seed=3, jobs=2)
     assert _hashes(tmp_path) == _hashes(made[0])
 
 
 def test_what_was_cut_off_goes_on(made: tuple[Path, LabManifest], tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
-        make_corpus(RECIPE, tmp_path, Goal(networks=5), failing, seed=3)
+        make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate=failing, seed=3)
     assert not (tmp_path / "manifest.json").exists()
     with (tmp_path / JOURNAL_FILE).open("a") as journal:
         journal.write('{"words": 12, "netw')
     with pytest.raises(AssertionError, match="net-00002"):
-        make_corpus(RECIPE, tmp_path, Goal(networks=5), unused, seed=3)
-    make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate, seed=3)
+        make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate=unused, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate=simulate, seed=3)
     assert _hashes(tmp_path) == _hashes(made[0])
-    make_corpus(RECIPE, tmp_path, Goal(networks=5), unused, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=5), simulate=unused, seed=3)
 
 
 def test_an_altered_network_is_made_again(made: tuple[Path, LabManifest], tmp_path: Path) -> None:
-    make_corpus(RECIPE, tmp_path, Goal(networks=2), simulate, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=2), simulate=simulate, seed=3)
     (tmp_path / "net-00001.npz").write_bytes(b"")
     with pytest.raises(AssertionError, match="net-00001"):
-        make_corpus(RECIPE, tmp_path, Goal(networks=2), unused, seed=3)
+        make_corpus(RECIPE, tmp_path, Goal(networks=2), simulate=unused, seed=3)
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"purpose": "count"}])
 def test_another_corpus_is_not_resumed(tmp_path: Path, change: dict[str, object]) -> None:
-    make_corpus(RECIPE, tmp_path, Goal(networks=1), simulate, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=1), simulate=simulate, seed=3)
     with pytest.raises(AssertionError, match="net-00000"):
-        make_corpus(RECIPE, tmp_path, Goal(networks=1), unused, **{"seed": 3, **change})  # type: ignore[arg-type]
+        make_corpus(RECIPE, tmp_path, Goal(networks=1), simulate=unused, **{"seed": 3, **change})  # type: ignore[arg-type]
 
 
 def test_a_shorter_corpus_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
-    make_corpus(RECIPE, tmp_path, Goal(networks=4), simulate, seed=3)
-    make_corpus(RECIPE, tmp_path, Goal(networks=2), unused, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=4), simulate=simulate, seed=3)
+    make_corpus(RECIPE, tmp_path, Goal(networks=2), simulate=unused, seed=3)
     assert sorted(path.name for path in tmp_path.glob("*.npz")) == ["net-00000.npz", "net-00001.npz"]
 
 
 def test_words_and_device_weeks_end_a_corpus(tmp_path: Path) -> None:
     seen: list[Progress] = []
-    manifest = make_corpus(RECIPE, tmp_path / "words", Goal(words=400), simulate, report=seen.append)
+    manifest = make_corpus(RECIPE, tmp_path / "words", Goal(words=400), simulate=simulate, report=seen.append)
     assert seen[-1].words >= 400 > (seen[-2].words if len(seen) > 1 else 0)
     assert seen[-1].done_ratio == 1.0
     assert len(manifest.networks) == len(seen)
-    weeks = make_corpus(RECIPE, tmp_path / "weeks", Goal(device_weeks=5.0), simulate, purpose="count")
+    weeks = make_corpus(RECIPE, tmp_path / "weeks", Goal(device_weeks=5.0), simulate=simulate, purpose="count")
     assert (
         sum(network.device_days for network in weeks.networks) / 7 == sum(len(n.devices) for n in weeks.networks) >= 5
     )

@@ -47,7 +47,8 @@ def test_networks_stay_inside_the_ranges(networks: list[Schedule]) -> None:
         assert RECIPE.devices[0] <= len(schedule.hosts) <= RECIPE.devices[1]
         assert RECIPE.duration_s[0] <= schedule.duration_s <= RECIPE.duration_s[1]
         assert len({host.address for host in schedule.hosts}) == len(schedule.hosts)
-        assert all(RECIPE.pace[0] <= host.pace <= RECIPE.pace[1] for host in schedule.hosts)
+        busiest, quietest = (choose(host.pace for host in schedule.hosts) for choose in (max, min))
+        assert busiest / quietest < 1.1 * RECIPE.spread[1] / RECIPE.spread[0]
         moments = [item.at_s for item in schedule.planned]
         assert moments == sorted(moments)
         assert all(0.0 <= moment < schedule.duration_s for moment in moments)
@@ -69,6 +70,14 @@ def test_counting_networks_last_a_week_and_hold_no_attack(networks: list[Schedul
     shared = {host.traits.seed for schedule in networks for host in schedule.hosts}
     assert not shared & {host.traits.seed for schedule in counting for host in schedule.hosts}
     assert any(schedule.planned for schedule in counting)
+
+
+def test_long_networks_are_quiet_and_short_ones_busy(networks: list[Schedule]) -> None:
+    def pace(schedule: Schedule) -> float:
+        return sum(host.pace for host in schedule.hosts) / len(schedule.hosts)
+
+    by_length = sorted(networks, key=lambda schedule: schedule.duration_s * len(schedule.hosts))
+    assert sum(map(pace, by_length[:10])) > 5 * sum(map(pace, by_length[-10:]))
 
 
 def test_conditions_are_presets_or_drawn() -> None:
