@@ -11,14 +11,13 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TextIO
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from thingwarden.cli.invocation import Invocation, common_options, quantity, table
 
 if TYPE_CHECKING:
-    from thingwarden.domain.flow import FlowBatch
     from thingwarden.lab.recipe import Recipe
     from thingwarden.lab.timeline import Schedule
     from thingwarden.lab.truth import Truth
@@ -72,7 +71,6 @@ def run(
         manifest = (run_simulated if simulated else run_scenario)(
             recipe,
             out or Path(recipe.stem),
-            write_flows=write_labelled_log,
             seed=seed,
             duration_s=duration_s,
             condition=condition,
@@ -241,10 +239,3 @@ def _become_root() -> None:
 
     if is_rootless_needed():
         raise SystemExit(reexecute([sys.executable, "-m", "thingwarden", *sys.argv[1:]]))
-
-
-def write_labelled_log(flows: FlowBatch, out: TextIO) -> None:
-    """Write flows as Zeek's conn.log with two more columns, ``label`` and ``detailed-label``, as IoT-23 has them."""
-    from thingwarden.ingest.conn_log import write_conn_log
-
-    write_conn_log([flows], out, is_labelled=True)

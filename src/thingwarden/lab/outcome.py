@@ -11,13 +11,14 @@ import hashlib
 import json
 import platform
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, TextIO
+from typing import Any, Final, Literal
 
 import thingwarden
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.ingest.conn_log import write_conn_log
 from thingwarden.ingest.pcap import PcapSource
 from thingwarden.lab.labelling import label_flows
 from thingwarden.lab.recipe import Recipe, recipe_sha256
@@ -26,9 +27,6 @@ from thingwarden.lab.truth import Timing, truth_from_schedule, write_timing, wri
 
 MANIFEST_FORMAT: Final = "thingwarden-lab-run/2"
 _CHUNK_BYTES: Final = 1 << 20
-
-FlowWriter = Callable[[FlowBatch, TextIO], object]
-"""Writes labelled flows as Zeek's conn.log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,16 +55,13 @@ class Run:
     tools: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_outcome(
-    run: Run, capture: Path, folder: Path, write_flows: FlowWriter, *, flows: FlowBatch | None = None
-) -> Path:
+def write_outcome(run: Run, capture: Path, folder: Path, *, flows: FlowBatch | None = None) -> Path:
     """Write the folder.
 
     Args:
         run: what is known of the run.
         capture: its packets, pcap.
         folder: made where missing; files of the same names are replaced.
-        write_flows: writes ``conn.log``.
         flows: of the capture, labelled by what caused them; metered and labelled by the truth where not given.
 
     Returns:
@@ -86,7 +81,7 @@ def write_outcome(
         metered = FlowBatch.concatenate(list(PcapSource(packed).batches()))
         flows = label_flows(metered, truth, run.timing)
     with conn_log.open("w", encoding="utf-8", newline="\n") as out:
-        write_flows(flows, out)
+        write_conn_log([flows], out, is_labelled=True)
     manifest = folder / "manifest.json"
     content = {**_described_run(run), **_counts(flows), "files": {path.name: _described(path) for path in files}}
     manifest.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

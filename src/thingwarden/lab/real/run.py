@@ -18,7 +18,7 @@ from thingwarden.domain.errors import ConfigError
 from thingwarden.lab.behaviour.attacks.hostile import expected_ports
 from thingwarden.lab.condition import find_condition
 from thingwarden.lab.directory import SERVICES
-from thingwarden.lab.outcome import FlowWriter, Run, write_outcome
+from thingwarden.lab.outcome import Run, write_outcome
 from thingwarden.lab.prefix import LAN, LAN6, UPLINK, UPLINK6
 from thingwarden.lab.real.daemons import LanCapture, Resolver, make_certificate, start_broker, tool_versions
 from thingwarden.lab.real.layout import INTERNET_NAME
@@ -48,7 +48,6 @@ def run_scenario(
     recipe_path: Path,
     out: Path,
     *,
-    write_flows: FlowWriter,
     seed: int | None = None,
     duration_s: float | None = None,
     condition: str = "",
@@ -60,7 +59,6 @@ def run_scenario(
     Args:
         recipe_path: TOML file.
         out: folder to write into; made where missing, its files of the same names replaced.
-        write_flows: writes labelled flows as conn.log.
         seed: draws the schedule and every device's jitter; the recipe's own by default.
         duration_s: seconds of capture; the recipe's own by default. Moments scale with it.
         condition: of the network; the recipe's own by default.
@@ -97,7 +95,7 @@ def run_scenario(
             failures=play.failures,
             tools=tool_versions(),
         )
-        return write_outcome(run, play.capture.path, out, write_flows)
+        return write_outcome(run, play.capture.path, out)
 
 
 class _Play:

@@ -14,7 +14,7 @@ from pathlib import Path
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.lab.behaviour.catalogue import ACTS, live
 from thingwarden.lab.condition import find_condition
-from thingwarden.lab.outcome import FlowWriter, Run, write_outcome
+from thingwarden.lab.outcome import Run, write_outcome
 from thingwarden.lab.packet_file import PacketFile
 from thingwarden.lab.recipe import load_recipe
 from thingwarden.lab.schedule import draw_schedule
@@ -28,7 +28,6 @@ def run_simulated(
     recipe_path: Path,
     out: Path,
     *,
-    write_flows: FlowWriter,
     seed: int | None = None,
     duration_s: float | None = None,
     condition: str = "",
@@ -59,4 +58,4 @@ def run_simulated(
         flows.append(meter.finish())
         timing = Timing(began_at=datetime.fromtimestamp(simulation.began_at_s, UTC))
         run = Run(recipe=recipe, recipe_path=recipe_path, schedule=schedule, world="simulated", timing=timing)
-        return write_outcome(run, capture, out, write_flows, flows=FlowBatch.concatenate(flows))
+        return write_outcome(run, capture, out, flows=FlowBatch.concatenate(flows))
