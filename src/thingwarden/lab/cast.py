@@ -257,6 +257,15 @@ ATTACK_PARTS: Final[dict[str, tuple[Part, ...]]] = {
     **dict.fromkeys(("mqtt_flood", "mqtt_connects", "mqtt_eavesdrop", "mqtt_retain"), (Part(on="door:broker"),)),
     **dict.fromkeys(("modbus_write", "modbus_scan"), (Part(on="door:modbus"),)),
     "arp_spoof": (Part(on="device"), Part(on="devices")),
+    "http_exploit": _login("web"),
+    "upnp_abuse": _DEFAULT,
+    "worm": (Part(on="lan"), Part(on="door:telnet")),
+    "invented_beacon": _CONTROL,
+    "invented_sweep": _SWEEP,
+    "invented_search": _PROBE,
+    "invented_siege": (*_login("web", "telnet", "ssh"), *_CONTROL),
+    "invented_surge": _FLOOD,
+    "invented_upload": _CONTROL,
 }
 """How each attack of the catalogue, and each event that is one, may be cast."""
 

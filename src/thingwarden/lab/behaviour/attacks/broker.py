@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol import mqtt
 from thingwarden.lab.behaviour.protocol.http import filler
 from thingwarden.lab.timeline import Aim
@@ -135,13 +135,10 @@ async def flood_by_sessions(world: World, settings: StormSettings) -> None:
             await session.log_out()
 
     rhythm = _rhythm(world, settings)
-    # The number makes the sessions' names unique on this host.
-    batch = world.rng.getrandbits(48)
-    number = 0
+    crowd = Crowd(world)
     while await rhythm.beat():
-        world.spawn(come, f"session-{batch:x}-{number}")
-        number += 1
-    await rhythm.pause(settings.hold_s)
+        crowd.start(come)
+    await crowd.wait(min(rhythm.left_s, settings.hold_s + 1.0))
 
 
 def _rhythm(world: World, settings: BrokerSettings) -> Rhythm:

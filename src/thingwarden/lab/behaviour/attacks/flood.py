@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol import http
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.directory import SERVICES
@@ -223,13 +223,10 @@ async def _swarm(
             await stream.close()
 
     rhythm = Rhythm(world, 1 / settings.per_s, lasts_s=settings.lasts_s, count=settings.count, jitter=1.0)
-    # The number makes the visits' names unique on this host.
-    batch = world.rng.getrandbits(48)
-    number = 0
+    crowd = Crowd(world)
     while await rhythm.beat():
-        world.spawn(come, f"visit-{batch:x}-{number}")
-        number += 1
-    await rhythm.pause(settings.patience_s + settings.hold_s)
+        crowd.start(come)
+    await crowd.wait(min(rhythm.left_s, settings.patience_s + settings.hold_s))
 
 
 def _aims(settings: ActSettings, proto: int, *ports: int, source: str = "") -> tuple[Aim, ...]:

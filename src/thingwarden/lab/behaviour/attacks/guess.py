@@ -18,7 +18,7 @@ from pydantic import Field
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Rhythm, together
+from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.behaviour.protocol.http import read_answer
 from thingwarden.lab.behaviour.reach import Ending, leave
@@ -174,7 +174,10 @@ async def _guess(world: World, settings: GuessSettings, dialogue: Dialogue) -> N
         siege = _Siege(
             target=target, settings=settings, dialogue=dialogue, left=_batches(settings), lasts_s=lasts_s
         )  # fmt: skip
-        await together(world, [siege.work] * settings.parallel, lasts_s)
+        crowd = Crowd(world)
+        for _ in range(settings.parallel):
+            crowd.start(siege.work)
+        await crowd.wait(lasts_s)
 
 
 def _batches(settings: GuessSettings) -> Iterator[Sequence[Credential]]:
@@ -360,6 +363,11 @@ async def guess_by_tool(world: World, settings: ToolGuessSettings) -> None:
 
 def _aims(settings: GuessSettings | ToolGuessSettings) -> tuple[Aim, ...]:
     return tuple(Aim(peer=target, proto=_TCP, ports=(settings.port,)) for target in settings.targets)
+
+
+async def guess_telnet(world: World, settings: GuessSettings) -> None:
+    """Mirai's dialogue, password after password."""
+    await _guess(world, settings, try_telnet)
 
 
 def _kind(about: str, settings: type[GuessSettings], dialogue: Dialogue) -> ActKind[Any]:

@@ -6,11 +6,9 @@ Must never: go on beyond the bound in time or in count.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any, Final
+from typing import Final
 
-from thingwarden.lab.world import World
+from thingwarden.lab.world import Behaviour, World
 
 _LOOK_S: Final = 0.1
 _SHORTEST_S: Final = 0.0005
@@ -85,27 +83,37 @@ class Rhythm:
         return ((ends - hour) % 24.0) * 3600.0 if is_night else 0.0
 
 
-async def together(world: World, jobs: Iterable[Callable[[World], Coroutine[Any, Any, None]]], lasts_s: float) -> None:
-    """Do several things at the same time and wait until all are done, or ``lasts_s`` have passed.
+class Crowd:
+    """Tasks beside the current one, told apart by number; one that fails with OSError is over.
 
-    A job that fails with OSError counts as done.
+    Args:
+        world: of the task that starts them.
     """
-    # The number makes names unique on this host; drawn, so that it is the same in every run of a seed.
-    batch = world.rng.getrandbits(48)
-    open_count = 0
-    ends_at_s = world.now_s() + lasts_s
 
-    def counted(job: Callable[[World], Coroutine[Any, Any, None]]) -> Callable[[World], Coroutine[Any, Any, None]]:
+    def __init__(self, world: World) -> None:
+        self._world = world
+        # Drawn, so that names are unique on this host and the same in every run of a seed.
+        self._name = f"{world.rng.getrandbits(48):x}"
+        self._started_count = 0
+        self._open_count = 0
+
+    def start(self, job: Behaviour) -> None:
+        """Run ``job`` in a task of its own."""
+
         async def run(own: World) -> None:
-            nonlocal open_count
-            with contextlib.suppress(OSError):
+            try:
                 await job(own)
-            open_count -= 1
+            except OSError:
+                pass
+            finally:
+                self._open_count -= 1
 
-        return run
+        self._open_count += 1
+        self._started_count += 1
+        self._world.spawn(run, f"{self._name}-{self._started_count}")
 
-    for number, job in enumerate(jobs):
-        open_count += 1
-        world.spawn(counted(job), f"{batch:x}-{number}")
-    while open_count > 0 and world.now_s() < ends_at_s:
-        await world.sleep(_LOOK_S)
+    async def wait(self, most_s: float) -> None:
+        """Until all are over, or ``most_s`` have passed."""
+        ends_at_s = self._world.now_s() + most_s
+        while self._open_count > 0 and self._world.now_s() < ends_at_s:
+            await self._world.sleep(_LOOK_S)

@@ -16,7 +16,7 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
 from thingwarden.lab.behaviour.attacks.address import draw_addresses
-from thingwarden.lab.behaviour.attacks.pacing import Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
 from thingwarden.lab.timeline import Aim
 from thingwarden.lab.tool import PortScan
 from thingwarden.lab.world import World
@@ -120,9 +120,8 @@ async def scan_random(world: World, settings: RandomScanSettings) -> None:
     """A bot's search for its next victims."""
     rng = world.rng
     rhythm = Rhythm(world, 1 / settings.probes_per_s, lasts_s=settings.lasts_s, count=settings.count, jitter=1.0)
-    # The number makes the probes' names unique on this host.
-    batch = rng.getrandbits(48)
-    for number, address in enumerate(draw_addresses(settings.targets, rng, settings.count)):
+    crowd = Crowd(world)
+    for address in draw_addresses(settings.targets, rng, settings.count):
         if not await rhythm.beat():
             break
         probe = Probe(
@@ -132,8 +131,8 @@ async def scan_random(world: World, settings: RandomScanSettings) -> None:
             lingers_s=settings.lingers_s,
             is_abrupt=settings.is_abrupt,
         )
-        world.spawn(probe.run, f"probe-{batch:x}-{number}")
-    await rhythm.pause(settings.patience_s + settings.lingers_s)
+        crowd.start(probe.run)
+    await crowd.wait(min(rhythm.left_s, settings.patience_s + settings.lingers_s))
 
 
 class VerticalScanSettings(ActSettings):
