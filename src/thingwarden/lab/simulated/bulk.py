@@ -43,9 +43,10 @@ class Burst:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """When the last segment was first sent, when all had arrived, and whether the last one was acknowledged."""
+    """When the last segment was first sent and seen, when all had arrived, whether the last one was acknowledged."""
 
     segment_count: int
+    seen_at_s: float
     sent_at_s: float
     arrived_at_s: float
     is_acknowledged: bool
@@ -57,10 +58,11 @@ def send_burst(side: Side, burst: Burst) -> Landing:
     size_bytes = np.full(count, side.mss_bytes, dtype=np.int64)
     size_bytes[-1] = burst.wire_bytes - (count - 1) * side.mss_bytes
     departs_s = _departures(side, burst.at_s, count)
-    arrives_s = _fly(side, size_bytes, departs_s, burst.head)
+    seen_at_s, arrives_s = _fly(side, size_bytes, departs_s, burst.head)
     is_acknowledged = _acknowledge(side, size_bytes, arrives_s, burst.quick_acks)
     return Landing(
         segment_count=count,
+        seen_at_s=seen_at_s,
         sent_at_s=float(departs_s[-1]) + _SPACING_S,
         arrived_at_s=float(arrives_s.max()),
         is_acknowledged=is_acknowledged,
@@ -89,16 +91,19 @@ def _departures(side: Side, at_s: float, count: int) -> npt.NDArray[np.float64]:
 
 def _fly(
     side: Side, size_bytes: npt.NDArray[np.int64], departs_s: npt.NDArray[np.float64], head: bytes
-) -> npt.NDArray[np.float64]:
-    """When each segment arrives at last; every attempt that reaches the capture is noted."""
+) -> tuple[float, npt.NDArray[np.float64]]:
+    """When the last packet is seen, and when each segment arrives at last; every attempt seen is noted."""
     rng = side.network.bulk_rng
     arrives_s = np.full(len(size_bytes), LOST)
     missing = np.arange(len(size_bytes))
     retry_s = side.rtt_s
+    last_seen_s = 0.0
     while len(missing):
         packet_bytes = side.header_bytes + size_bytes[missing]
-        seen_s = side.host.outward.cross_many(departs_s, packet_bytes, rng)
+        seen_s = np.maximum(side.host.outward.cross_many(departs_s, packet_bytes, rng), side.burst_seen_s)
         is_seen = seen_s != LOST
+        if is_seen.any():
+            last_seen_s = max(last_seen_s, float(seen_s[is_seen].max()))
         _note_data(side, missing[is_seen], size_bytes, seen_s[is_seen], head)
         landed_s = np.full(len(missing), LOST)
         landed_s[is_seen] = side.other.host.inward.cross_many(seen_s[is_seen], packet_bytes[is_seen], rng)
@@ -111,7 +116,7 @@ def _fly(
         is_tail = missing >= len(size_bytes) - 3
         departs_s = departs_s + np.where(is_tail | (retry_s > side.rtt_s), _LEAST_RETRY_S + retry_s, retry_s)
         retry_s = retry_s * 2 + 1e-3
-    return arrives_s
+    return last_seen_s, arrives_s
 
 
 def _acknowledge(

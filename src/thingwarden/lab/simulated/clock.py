@@ -102,8 +102,12 @@ class Waiter:
     turn: int
 
     def wake(self) -> None:
-        """Resume the task, unless it has gone on already."""
-        self.task.resume(self.turn)
+        """Resume the task, unless it has gone on already; where another task runs, once that one waits."""
+        task = self.task
+        if task.clock.current is None:
+            task.resume(self.turn)
+        else:
+            task.clock.call_at(task.clock.now_s, task.resume, self.turn)
 
 
 class Clock:

@@ -105,17 +105,18 @@ class Simulation:
     def packets(self, on_progress: Callable[[float], None] | None = None) -> Iterator[Rows]:
         """The packets at the capture, in order, chunk by chunk; dtype ``capture.ROW``."""
         ends_s = self._schedule.duration_s
-        while self._clock.now_s < ends_s:
-            self._clock.run_until(min(self._clock.now_s + self._chunk_s(), ends_s))
-            self._settle()
-            if on_progress is not None:
-                on_progress(self._clock.now_s)
-            rows = self._network.capture.take_until(self._clock.now_s)
-            if len(rows):
-                yield rows
-
-    def _chunk_s(self) -> float:
-        return _CHUNK_S
+        try:
+            while self._clock.now_s < ends_s:
+                self._clock.run_until(min(self._clock.now_s + _CHUNK_S, ends_s))
+                self._settle()
+                if on_progress is not None:
+                    on_progress(self._clock.now_s)
+                rows = self._network.capture.take_until(self._clock.now_s)
+                if len(rows):
+                    yield rows
+        finally:
+            for host in dict.fromkeys(self._network.hosts.values()):
+                self._power_off(host)
 
     def _settle(self) -> None:
         for host in dict.fromkeys(self._network.hosts.values()):

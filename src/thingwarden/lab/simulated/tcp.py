@@ -67,7 +67,7 @@ class Side:
     """
 
     __slots__ = (
-        "ack_due_s", "ack_due_to", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
+        "ack_due_s", "ack_due_to", "burst_seen_s", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
         "host", "is_closed", "is_gone", "lane", "last_due_s", "last_heard_s", "mss_bytes", "network",
         "next_seq", "other", "peer_name", "quick_left", "received_to", "rtt_s", "segments_allowed", "sent_fin",
         "unread", "unsent", "version", "waiter",
@@ -87,7 +87,7 @@ class Side:
         self.received_to = 0
         self.rtt_s = 1e-4
         self.segments_allowed = _FIRST_WINDOW
-        self.free_at_s = self.last_due_s = 0.0
+        self.free_at_s = self.last_due_s = self.burst_seen_s = 0.0
         self.last_heard_s = -FOREVER
         self.has_replied = False
         self.ack_due_s = FOREVER
@@ -263,6 +263,8 @@ class Side:
         size_bytes = self.header_bytes + segment.wire_bytes
         outward = self.host.outward
         seen_s = outward.cross_alone(at_s, size_bytes) if is_again else outward.cross(at_s, size_bytes)
+        if seen_s < self.burst_seen_s:
+            seen_s = self.burst_seen_s = self.burst_seen_s + KERNEL_S
         if seen_s != LOST and self.lane and self.network.is_neighbour_known(self.host, self.other.host):
             flags = TCP_ACK | (TCP_PSH if segment.wire_bytes else 0) | (TCP_FIN if segment.is_fin else 0)
             self.network.capture.rows.append(
@@ -304,6 +306,7 @@ class Side:
         segment = _Segment(self.next_seq, wire_bytes, b"", data, False)
         self.next_seq = (self.next_seq + wire_bytes) & SEQUENCE_MASK
         self.free_at_s = landing.sent_at_s
+        self.burst_seen_s = landing.seen_at_s
         self._hand_over(segment, landing.arrived_at_s, is_acknowledged=landing.is_acknowledged)
 
     def _retry(self, attempt: int) -> None:
