@@ -41,6 +41,9 @@ LAB_PREFIXES: Final[tuple[IpNetwork, ...]] = (
 )
 """All that the lab may send to: its own prefixes, mDNS, SSDP, IPv6's local groups and the limited broadcast."""
 
+_IPV4_FORM: Final = re.compile(r"(?<![\w.-])\d{1,3}(?:\.\d{1,3}){3}(?:/\d{1,2})?(?![\w.])")
+"""An address in a locator such as ``ftp://192.0.2.1:21``, too."""
+
 GATEWAY: Final = ipaddress.IPv4Address("10.77.0.1")
 GATEWAY6: Final = ipaddress.IPv6Address("2001:db8:77::1")
 GATEWAY_MAC: Final = "02:77:00:00:00:01"
@@ -68,7 +71,7 @@ def require_arguments_inside(argv: Iterable[str]) -> None:
         RequestError: naming the first such argument.
     """
     for argument in argv:
-        for part in re.split(r"[,=;@\[\]]", argument):
+        for part in (*re.split(r"[,=;@\[\]]", argument), *_IPV4_FORM.findall(argument)):
             with contextlib.suppress(ValueError):
                 ipaddress.ip_network(part, strict=False)
                 if "." in part or ":" in part:
