@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from ipaddress import IPv4Address
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -55,6 +55,7 @@ TOOLS: Final = {
 """Program and the Debian package that brings it."""
 
 _HOST_NAME: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+_ENDING_SIGNALS: Final = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 _STOP_GRACE_S: Final = 2.0
 _SETTLE_LIMIT_S: Final = 3.0
 _SETTLE_PAUSE_S: Final = 0.02
@@ -117,9 +118,10 @@ class Lab:
 
     def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
-            stack.enter_context(_leaving_on_signals())
+            defer_signals = stack.enter_context(_leaving_on_signals())
             self.scratch = stack.enter_context(scratch_folder())
             stack.callback(self._tear_down)
+            stack.callback(defer_signals)
             for step in self._layout.build():
                 _run(step)
             self.settle()
@@ -273,21 +275,32 @@ class Lab:
 
 
 @contextlib.contextmanager
-def _leaving_on_signals() -> Iterator[None]:
-    """Turn SIGTERM and SIGHUP into an exception; once it is under way, neither they nor SIGINT disturb the clean-up."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
+def _leaving_on_signals() -> Iterator[Callable[[], None]]:
+    """Turn signals that end a process into exceptions, so that the lab is torn down on the way out.
+
+    Yields:
+        what to call when that begins: signals that come from then on take effect when it is done.
+    """
+    late: list[int] = []
+
+    def defer() -> None:
+        for number in before:
+            signal.signal(number, lambda number, _: late.append(number))
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(128 + number)
+        defer()
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
-    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    # Python allows handlers in the main thread only.
+    signals = _ENDING_SIGNALS if threading.current_thread() is threading.main_thread() else ()
+    before = {number: signal.signal(number, leave) for number in signals}
     try:
-        yield
+        yield defer
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if late:
+            os.kill(os.getpid(), late[0])
 
 
 def _run(step: Step) -> str:
