@@ -259,7 +259,7 @@ ATTACK_PARTS: Final[dict[str, tuple[Part, ...]]] = {
     "arp_spoof": (Part(on="device"), Part(on="devices")),
     "http_exploit": _login("web"),
     "upnp_abuse": _DEFAULT,
-    "worm": (Part(on="lan"), Part(on="door:telnet")),
+    "spread": (Part(on="lan"), Part(on="door:telnet")),
     "invented_beacon": _CONTROL,
     "invented_sweep": _SWEEP,
     "invented_search": _PROBE,

@@ -80,7 +80,7 @@ async def _take(world: World, settings: WormSettings, address: str, lasts_s: flo
 
 
 WORMS: Final[dict[str, ActKind[Any]]] = {
-    "worm": ActKind(
+    "spread": ActKind(
         about="An infected device looks for logins on its LAN, guesses and leaves shell lines behind.",
         settings=WormSettings,
         run=spread,
