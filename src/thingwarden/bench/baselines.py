@@ -27,9 +27,13 @@ from thingwarden.domain.word import ROLES, Scores, WordBatch
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView, hash_pairs
+from thingwarden.train.thinning import balance_lab, fit_vocabulary
 
 TUNING_ROWS: Final = 12_000
 """Rows of the inner split that a setting is tried on; tuning must not take longer than fitting."""
+
+LAB_STRETCH_FLOWS: Final = 600
+"""Flows of one simulated network that baselines read; of all networks together as many as were recorded."""
 
 Probabilities = npt.NDArray[np.float64]
 
@@ -120,14 +124,17 @@ class TrainingShelf:
 
 
 def read_training(view: FoldView, *, with_history: bool) -> TrainingSet:
-    """Encode a fold's training flows with a vocabulary fitted on them alone."""
+    """Encode a fold's training flows with a vocabulary fitted on them alone.
+
+    Of simulated networks stretches are read, and they weigh as much as what was recorded.
+    """
     ton = view.ton.take(view.ton_train)
-    vocabulary = Vocabulary.fit([*(part.flows for part in view.train), ton])
+    vocabulary = fit_vocabulary(view.train, ton)
     captures: dict[str, list[Part]] = defaultdict(list)
-    for part in view.train:
+    for part in balance_lab(view.train, LAB_STRETCH_FLOWS):
         if len(part.flows):
             captures[part.capture.name].append(part)
-    timed, inner, even = [], [], []
+    timed, inner, even, is_lab = [], [], [], []
     for number, name in enumerate(_inner_order(captures)):
         flows = FlowBatch.concatenate([part.flows for part in captures[name]])
         weights = np.split(weigh_patterns(flows), np.cumsum([len(part.flows) for part in captures[name]])[:-1])
@@ -138,11 +145,12 @@ def read_training(view: FoldView, *, with_history: bool) -> TrainingSet:
         timed.append(Examples.join(pieces))
         even.append(_even_out(timed[-1]))
         inner.append(np.full(len(timed[-1]), number % 3 == 0))
+        is_lab.append(np.full(len(timed[-1]), captures[name][0].capture.family == "lab"))
     untimed, untimed_inner = _read_ton(vocabulary, ton)
     return TrainingSet(
         vocabulary=vocabulary,
-        timed=balance(Examples.join(timed)) if timed else None,
-        timed_even=balance(Examples.join(even)) if even else None,
+        timed=balance(_even_lab(Examples.join(timed), np.concatenate(is_lab))) if timed else None,
+        timed_even=balance(_even_lab(Examples.join(even), np.concatenate(is_lab))) if even else None,
         untimed=untimed,
         timed_inner=np.concatenate(inner) if inner else np.zeros(0, dtype=np.bool_),
         untimed_inner=untimed_inner,
@@ -155,6 +163,16 @@ def _even_out(examples: Examples) -> Examples:
     weight = examples.weight.copy()
     for side in (is_benign, ~is_benign):
         weight[side] /= max(weight[side].sum(), 1e-9)
+    return replace(examples, weight=weight)
+
+
+def _even_lab(examples: Examples, is_lab: npt.NDArray[np.bool_]) -> Examples:
+    """Simulated rows weigh as much as recorded ones of the same side."""
+    is_benign = examples.label == 0
+    weight = examples.weight.copy()
+    for side in (is_benign, ~is_benign):
+        if (side & is_lab).any() and (side & ~is_lab).any():
+            weight[side & is_lab] *= weight[side & ~is_lab].sum() / weight[side & is_lab].sum()
     return replace(examples, weight=weight)
 
 

@@ -6,7 +6,7 @@ Must never: set a threshold on what is tested, or treat the model otherwise than
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Protocol, runtime_checkable
 
@@ -36,6 +36,9 @@ from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView
 
+BLOCK_WORDS: Final = 131_072
+"""Words that are judged at once where a batch is long: half a gigabyte for the hungriest baseline."""
+
 STATE_STRIDE_WORDS: Final = 24
 """The provenance probe looks at the states after every so many words."""
 
@@ -62,6 +65,14 @@ class Assessment:
     scores: Scores
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Watched:
+    """What a contestant said about a long batch: an ``Assessment`` without the words."""
+
+    verdicts: FlowVerdicts
+    incidents: tuple[Incident, ...]
+
+
 class Contestant(Protocol):
     """Anything that learns from a fold and then judges flows."""
 
@@ -74,6 +85,9 @@ class Contestant(Protocol):
 
     def assess(self, flows: FlowBatch) -> Assessment:
         """Judge a batch on its own: nothing is remembered from other batches."""
+
+    def watch(self, flows: FlowBatch) -> Watched:
+        """As ``assess``, block by block, for batches whose words do not fit in memory at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,11 +126,13 @@ class ScoringContestant:
     Args:
         name: see ``Contestant``.
         fitter: learns.
+        uses_lab: whether it may learn, and set thresholds, on simulated networks.
     """
 
-    def __init__(self, name: str, fitter: Fitter) -> None:
+    def __init__(self, name: str, fitter: Fitter, *, uses_lab: bool = True) -> None:
         self.name = name
         self._fitter = fitter
+        self._uses_lab = uses_lab
         self._fitted: FittedScorer | None = None
         self._calibration = Calibration()
 
@@ -127,6 +143,7 @@ class ScoringContestant:
 
     def fit(self, view: FoldView, seed: int) -> None:
         """Learn, then set threshold and alarm level on benign devices that were held out of the learning."""
+        view = view if self._uses_lab else view.without_lab()
         self._fitted = self._fitter(view, seed)
         scored = [(part, *self._score(part.flows)[:2]) for part in view.calibration if len(part.flows)]
         self._calibration = set_thresholds(scored, self._fitted.calibration)
@@ -142,6 +159,19 @@ class ScoringContestant:
             correlator.update(words, scores, flows)
             incidents = correlator.finish(flows)
         return Assessment(verdicts=judge.verdicts(), incidents=tuple(incidents), words=words, scores=scores)
+
+    def watch(self, flows: FlowBatch) -> Watched:
+        """See ``Contestant``; a baseline that sums up history begins it anew in every block."""
+        assert self._fitted is not None, "fit comes first"
+        encoder = SentenceEncoder(self._fitted.vocabulary)
+        self._fitted.scorer.reset()
+        judge = FlowJudge(len(flows), self._calibration)
+        correlator = Correlator(self._calibration, encoder.devices)
+        for words in _blocks(encoder.encode(flows)):
+            scores = self._fitted.scorer.score(words)
+            judge.update(words, scores)
+            correlator.update(words, scores, flows)
+        return Watched(verdicts=judge.verdicts(), incidents=tuple(correlator.finish(flows)))
 
     def sample_states(self, flows: FlowBatch, limit: int) -> npt.NDArray[np.float32] | None:
         """States along a batch, float32 (k, H), at most about ``limit`` of them; None where the scorer shows none."""
@@ -164,6 +194,18 @@ class ScoringContestant:
         words = join_words(encoder.encode(flows))
         self._fitted.scorer.reset()
         return words, self._fitted.scorer.score(words), encoder.devices
+
+
+def _blocks(chunks: Iterable[WordBatch]) -> Iterator[WordBatch]:
+    """An encoder's chunks, joined until they hold ``BLOCK_WORDS``."""
+    kept: list[WordBatch] = []
+    for chunk in chunks:
+        kept.append(chunk)
+        if sum(map(len, kept)) >= BLOCK_WORDS:
+            yield join_words(kept)
+            kept = []
+    if kept:
+        yield join_words(kept)
 
 
 def set_thresholds(scored: Sequence[tuple[Part, WordBatch, Scores]], start: Calibration) -> Calibration:

@@ -60,7 +60,7 @@ def _record_capture(judged: list[tuple[Part, Assessment]]) -> dict[str, Any]:
         "kind": capture.kind,
         "sessions": len(judged),
         "flows": len(flows),
-        **_count_flows(flows, verdicts),
+        **count_flows(flows, verdicts),
     }
     incidents = [_count_part_incidents(part, assessment) for part, assessment in judged]
     record["incidents"] = {key: sum(counts[key] for counts in incidents) for key in incidents[0]}
@@ -68,25 +68,32 @@ def _record_capture(judged: list[tuple[Part, Assessment]]) -> dict[str, Any]:
     return record
 
 
-def _count_flows(flows: FlowBatch, verdicts: list[FlowVerdicts]) -> dict[str, Any]:
+def count_flows(flows: FlowBatch, verdicts: list[FlowVerdicts]) -> dict[str, Any]:
+    """Rows and weights, by label and by attack class, and how many of each were called malicious.
+
+    Args:
+        flows: labelled, of one capture.
+        verdicts: of its sessions, in order.
+    """
     labels = require_labels(flows)
     weight = weigh_patterns(flows)
     said = np.concatenate([verdict.is_malicious for verdict in verdicts])
     probability = np.concatenate([verdict.malicious_probability for verdict in verdicts])
     counts: dict[str, Any] = {}
     for name, mask in (("malicious", labels.malicious == 1), ("benign", labels.malicious == 0)):
-        counts[name] = {**_count_mask(mask, said, weight), "histogram": _histogram(probability[mask], weight[mask])}
+        counts[name] = {**count_mask(mask, said, weight), "histogram": _histogram(probability[mask], weight[mask])}
     counts["classes"] = {
-        CLASSES[code].value: _count_mask(labels.attack_class == code, said, weight)
+        CLASSES[code].value: count_mask(labels.attack_class == code, said, weight)
         for code in np.unique(labels.attack_class[labels.malicious == 1]).tolist()
         if code >= 0
     }
     return counts
 
 
-def _count_mask(
+def count_mask(
     mask: npt.NDArray[np.bool_], said: npt.NDArray[np.bool_], weight: npt.NDArray[np.float64]
 ) -> dict[str, Any]:
+    """Of the flows in ``mask`` (bool (n,)): how many there are and were called malicious, by row and by weight."""
     return {
         "rows": int(mask.sum()),
         "rows_said": int((mask & said).sum()),

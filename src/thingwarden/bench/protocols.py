@@ -16,10 +16,11 @@ import numpy.typing as npt
 
 from thingwarden.bench.audit import SourceProbe, compare_routes, gates_without_model, graft_attacks
 from thingwarden.bench.contestants import FPR_BUDGET, Contestant, ScoringContestant
+from thingwarden.bench.lab_networks import class_counts, measure_networks, pool_networks, pool_weeks
 from thingwarden.bench.measure import LOG_ODDS_EDGES, measure_captures, measure_ton
 from thingwarden.bench.metrics import bootstrap_interval, macro_f1, poisson_upper_bound, score_classes
 from thingwarden.domain.taxonomy import TON_CLASSES
-from thingwarden.train.corpus import Corpus
+from thingwarden.train.corpus import Corpus, LabCorpus
 from thingwarden.train.folds import FoldPlan, FoldView, view_across, view_fold, view_random, view_without_classes
 
 Cell = dict[str, Any]
@@ -27,6 +28,8 @@ Counts = npt.NDArray[np.float64]
 
 SESSIONS_FAMILY: Final = "sentinel-2016"
 DAYS_PER_WEEK: Final = 7.0
+WEEKS_VIEW: Final = "weeks-"
+"""Cells so named, and by their fold, hold what an outer fold's contestant did in the networks to count in."""
 
 
 def extra_views(plan: FoldPlan) -> tuple[str, ...]:
@@ -45,8 +48,15 @@ def build_view(plan: FoldPlan, corpus: Corpus, name: str, seed: int) -> FoldView
     return view_fold(plan, corpus, int(name))
 
 
-def measure_view(view: FoldView, contestant: Contestant, seed: int) -> Cell:
-    """Fit on the blind view, then measure everything that this view serves."""
+def measure_view(view: FoldView, contestant: Contestant, seed: int, lab: LabCorpus | None = None) -> Cell:
+    """Fit on the blind view, then measure everything that this view serves.
+
+    Args:
+        view: what to learn from and to test on.
+        contestant: stays fitted.
+        seed: of all that is drawn.
+        lab: where ``view.lab_test`` comes from.
+    """
     began_s = time.perf_counter()
     contestant.fit(view.blind(), seed)
     fitted_s = time.perf_counter()
@@ -59,6 +69,7 @@ def measure_view(view: FoldView, contestant: Contestant, seed: int) -> Cell:
         "contestant": contestant.name,
         "captures": measure_captures(parts, contestant, probe.keep if is_outer else None),
         "ton": measure_ton(view, contestant),
+        "lab": measure_networks(view.lab_test, lab, contestant) if lab and _tests_lab(view) else [],
     }
     if is_outer:
         cell["grafts"] = graft_attacks(view, contestant, seed)
@@ -73,6 +84,10 @@ def measure_view(view: FoldView, contestant: Contestant, seed: int) -> Cell:
     return cell
 
 
+def _tests_lab(view: FoldView) -> bool:
+    return view.name.isdigit() or view.name.startswith("class-")
+
+
 def summarise_contestant(plan: FoldPlan, cells: Sequence[Cell]) -> dict[str, Any]:
     """All figures of one contestant: per seed, then mean, least and most over the seeds."""
     by_seed: dict[int, list[Cell]] = defaultdict(list)
@@ -85,6 +100,7 @@ def summarise_contestant(plan: FoldPlan, cells: Sequence[Cell]) -> dict[str, Any
 def _summarise_seed(plan: FoldPlan, cells: Sequence[Cell]) -> dict[str, Any]:
     view = {cell["view"]: cell for cell in cells}
     outer = [cell for cell in cells if cell["view"].isdigit()]
+    weeks = [cell for cell in cells if cell["view"].startswith(WEEKS_VIEW)]
     captures = [record for cell in outer for record in cell["captures"]]
     return {
         "folds": sorted(cell["view"] for cell in outer),
@@ -94,6 +110,8 @@ def _summarise_seed(plan: FoldPlan, cells: Sequence[Cell]) -> dict[str, Any]:
         "ton_sources": pool_ton([cell["ton"] for cell in outer], normals="sources"),
         "classes_left_out": _pool_classes(plan, view),
         "across_sets": _pool_across(view),
+        "lab_left_out": pool_networks([record for cell in outer for record in cell["lab"]]),
+        "lab_weeks": pool_weeks([record for cell in weeks for record in cell["lab"]]),
         "random_split_leaky": pool_ton([view["random"]["ton"]], normals="pairs") if "random" in view else None,
         "shortcut_audit": _pool_audit(outer, captures),
     }
@@ -227,7 +245,7 @@ def _score_confusion(confusion: Counts) -> dict[str, dict[str, float]]:
 
 
 def _pool_classes(plan: FoldPlan, view: dict[str, Cell]) -> dict[str, Any]:
-    """Recall of each class in the view that never saw it; captures by pattern, TON_IoT by row and either head."""
+    """Recall of each class in the view that never saw it; TON_IoT by row and either head, all else by pattern."""
     table: dict[str, Any] = {}
     for attack_class, fold in plan.classes.items():
         cell = view.get(f"class-{fold}")
@@ -241,6 +259,13 @@ def _pool_classes(plan: FoldPlan, view: dict[str, Cell]) -> dict[str, Any]:
             "recall": _ratio(sum(count["weight_said"] for count in known), weight),
             "fpr": _pooled(cell["captures"], "benign", "weight"),
         }
+        simulated = list(class_counts(cell["lab"], attack_class.value))
+        if simulated:
+            patterns = sum(count["weight"] for count in simulated)
+            table[f"lab {attack_class.value}"] = {
+                "patterns": patterns,
+                "recall": _ratio(sum(count["weight_said"] for count in simulated), patterns),
+            }
     ton_cells = [view[f"class-{fold}"] for fold in range(plan.count) if f"class-{fold}" in view]
     confusion = _sum_counts([cell["ton"] for cell in ton_cells], "confusion", "pairs")
     flagged = _sum_counts([cell["ton"] for cell in ton_cells], "flagged", "pairs")

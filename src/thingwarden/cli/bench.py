@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from thingwarden.cli.inputs import data_option, plan_option
+from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
 
@@ -23,6 +23,12 @@ def bench_group() -> None:
 
 @bench_group.command("accuracy")
 @data_option
+@lab_option
+@click.option(
+    "--weeks",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    help="Folder of simulated networks to count false incidents in, drawn with the purpose count.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, file_okay=False),
@@ -40,6 +46,8 @@ def bench_group() -> None:
 def accuracy(
     invocation: Invocation,
     data: Path,
+    lab: Path | None,
+    weeks: Path | None,
     out: Path,
     plan: Path,
     seeds: tuple[int, ...],
@@ -55,6 +63,8 @@ def accuracy(
     summary = run_accuracy(
         data,
         out,
+        lab=lab,
+        weeks=weeks,
         seeds=seeds,
         contestants=contestants or None,
         folds=folds or None,

@@ -336,16 +336,12 @@ def load_corpus(data: Path, cache: Path | None = None, lab: Path | None = None) 
         InputError: a file is not what it claims to be.
     """
     captures = list_captures(data)
+    simulated = None if lab is None else load_lab(lab)
     timed = [capture for capture in captures if capture.kind != "table"]
     tables = [load_capture(capture, cache) for capture in captures if capture.kind == "table"]
     parts = tuple(Part(capture, flows) for capture in timed for flows in load_sessions(capture, cache))
     routes = tuple(Part(capture, load_capture(capture, cache)) for capture in list_second_routes(data))
-    return Corpus(
-        parts=parts,
-        ton=FlowBatch.concatenate(tables),
-        second_routes=routes,
-        lab=None if lab is None else load_lab(lab),
-    )
+    return Corpus(parts=parts, ton=FlowBatch.concatenate(tables), second_routes=routes, lab=simulated)
 
 
 def load_lab(folder: Path) -> LabCorpus:

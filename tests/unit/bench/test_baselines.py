@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf, read_training
+from thingwarden.bench import baselines
+from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf, _even_lab, read_training
 from thingwarden.bench.contestants import ScoringContestant
+from thingwarden.bench.words import Examples
 from thingwarden.train.corpus import Corpus
 from thingwarden.train.folds import FoldPlan, FoldView, view_across, view_fold
 
@@ -63,3 +67,29 @@ def test_one_view_is_encoded_once(view: FoldView) -> None:
     shelf, blind = TrainingShelf(), view.blind()
     assert shelf.take(blind, with_history=False) is shelf.take(blind, with_history=False)
     assert shelf.take(blind, with_history=True).timed is not shelf.take(blind, with_history=False).timed
+
+
+def test_simulated_rows_weigh_as_much_as_recorded_ones(view: FoldView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(baselines, "LAB_STRETCH_FLOWS", 40)
+    networks = [part._replace(capture=replace(part.capture, family="lab", name=f"net-{number:05d}"))
+                for number, part in enumerate(view.train)]  # fmt: skip
+    alone = read_training(view.blind(), with_history=False)
+    together = read_training(replace(view, train=(*view.train, *networks)).blind(), with_history=False)
+    assert alone.timed is not None and together.timed is not None
+    assert len(alone.timed) < len(together.timed) <= 2 * len(alone.timed)
+    is_malicious = together.timed.label > 0
+    assert together.timed.weight[is_malicious].sum() == pytest.approx(together.timed.weight[~is_malicious].sum())
+    assert len(together.timed_inner) == len(together.timed)
+
+
+@pytest.mark.parametrize("lab_weight", [0.01, 1.0, 700.0])
+def test_however_many_networks_there_are_they_are_half(lab_weight: float) -> None:
+    is_lab = np.array([False, True, True, False, True])
+    examples = Examples(
+        fields=np.zeros((5, 2), dtype=np.uint8),
+        history=np.zeros((5, 0), dtype=np.float32),
+        label=np.array([0, 0, 0, 1, 1]),
+        weight=np.where(is_lab, lab_weight, 2.0),
+    )
+    weight = _even_lab(examples, is_lab).weight
+    assert weight[1] + weight[2] == pytest.approx(weight[0]) and weight[4] == pytest.approx(weight[3])

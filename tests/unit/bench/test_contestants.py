@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from thingwarden.bench import contestants
 from thingwarden.bench.contestants import CALIBRATION_BUDGET, FittedScorer, ScoringContestant
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
 from thingwarden.testing import build_scores
-from thingwarden.train.corpus import Corpus
+from thingwarden.train.corpus import Corpus, Part
 from thingwarden.train.folds import FoldPlan, FoldView, view_fold
 
 STATE = FIELD_INDEX["conn_state"]
@@ -88,3 +89,27 @@ def test_states_are_sampled_along_the_batch(view: FoldView) -> None:
 def test_judging_before_fitting_is_a_bug_that_shows(view: FoldView) -> None:
     with pytest.raises(AssertionError, match="fit comes first"):
         _contestant(StateScorer()).assess(view.test[0].flows)
+
+
+@pytest.mark.parametrize("block_words", [1, 50, 1_000_000])
+def test_watching_says_what_assessing_says(view: FoldView, monkeypatch: pytest.MonkeyPatch, block_words: int) -> None:
+    monkeypatch.setattr(contestants, "BLOCK_WORDS", block_words)
+    contestant = _contestant(StateScorer())
+    contestant.fit(view.blind(), 0)
+    for part in view.test:
+        assessment, watched = contestant.assess(part.flows), contestant.watch(part.flows)
+        np.testing.assert_array_equal(watched.verdicts.is_malicious, assessment.verdicts.is_malicious)
+        assert watched.incidents == assessment.incidents
+
+
+def test_who_may_not_use_the_lab_is_shown_nothing_of_it(view: FoldView) -> None:
+    part = view.train[0]
+    simulated = Part(replace(part.capture, family="lab"), part.flows)
+    shown = replace(view, train=(*view.train, simulated), calibration=(*view.calibration, simulated))
+    seen: list[FoldView] = []
+    for uses_lab in (True, False):
+        contestant = _contestant(StateScorer(), seen)
+        ScoringContestant("state", contestant._fitter, uses_lab=uses_lab).fit(shown.blind(), 0)
+    with_lab, without = seen
+    assert len(with_lab.train) == len(without.train) + 1 and len(with_lab.calibration) == len(without.calibration) + 1
+    assert not any(part.capture.family == "lab" for part in (*without.train, *without.calibration))
