@@ -29,7 +29,7 @@ class Size:
 
 
 STATE: Final = Size(usual=160, low=10, high=8000)
-ANSWER: Final = Size(usual=120, low=0, high=30_000)
+ANSWER: Final = Size(usual=120, low=1, high=30_000)
 
 
 def polling(

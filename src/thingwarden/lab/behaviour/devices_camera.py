@@ -21,12 +21,10 @@ from thingwarden.lab.world import Handler, Identity, World
 
 _RECORDER: Final = Site(services=("video.example", "vendor.example"), port=554, others=(8554, 1935, 10554))
 _STORE: Final = Site(
-    services=("video.example", "backup.example", "vendor.example"), port=443, others=(8443,), is_tls=True,
+    services=("video.example", "backup.example", "vendor.example"), port=443, others=(8443, 8080, 8888), is_tls=True,
     plain_port=8080,
 )  # fmt: skip
-_REPORT: Final = Site(
-    services=("vendor.example", "plug-cloud.example"), port=80, others=(8080, 8000, 443), is_tls=False
-)
+_REPORT: Final = Site(services=("vendor.example", "plug-cloud.example"), port=80, others=(8080, 8000, 8888, 7442))
 _PUSH: Final = Site(services=("push.example", "vendor.example"), port=5228, others=(443, 8883), is_tls=True)
 _RELAY: Final = Site(services=("call.example",), port=call.STUN_PORT, others=(19302, 5349), transport="udp")
 _LONGEST_VIEW_S: Final = 600.0

@@ -21,11 +21,14 @@ from thingwarden.lab.behaviour.services import serve_streams
 from thingwarden.lab.world import Handler, Identity, World
 
 CLOUD: Final = Site(
-    services=("plug-cloud.example", "vendor.example"), port=443, others=(8443, 8883, 50443, 6668), is_tls=True,
+    services=("plug-cloud.example", "vendor.example"),
+    port=443,
+    others=(8443, 8883, 50443, 6668, 8080, 8000),
+    is_tls=True,
     plain_port=80,
-)  # fmt: skip
+)
 _MAP_STORE: Final = Site(
-    services=("vendor.example", "backup.example"), port=443, others=(8443,), is_tls=True, plain_port=80
+    services=("vendor.example", "backup.example"), port=443, others=(8443, 8080), is_tls=True, plain_port=80
 )
 _BROADCAST: Final = "255.255.255.255"
 _BROADCAST_PORTS: Final = (6666, 6667, 20002, 56700)
@@ -88,7 +91,7 @@ def _bulb_habits(me: Identity) -> list[Habit]:
 def _vacuum_habits(me: Identity) -> list[Habit]:
     upload = polling(
         me, "map", Reach(me, "map", _MAP_STORE), "/map", (180.0, 20.0, 14_400.0),
-        Size(usual=120_000, low=5_000, high=8_000_000), Size(usual=60, low=0, high=2_000), is_by_day=True,
+        Size(usual=120_000, low=5_000, high=8_000_000), Size(usual=60, low=1, high=2_000), is_by_day=True,
     )  # fmt: skip
     return [
         *_with_cloud(me, ("mqtt", "hold")),

@@ -82,7 +82,7 @@ def _panel_habits(me: Identity) -> list[Habit]:
 def _historian_habits(me: Identity) -> list[Habit]:
     upload = polling(
         me, "upload", Reach(me, "upload", _HISTORIAN_CLOUD), "/batch", (60.0, 10.0, 14_400.0),
-        Size(usual=60_000, low=2_000, high=5_000_000), Size(usual=100, low=0, high=2000),
+        Size(usual=60_000, low=2_000, high=5_000_000), Size(usual=100, low=1, high=2000),
     )  # fmt: skip
     return [upload, *housekeeping.draw_housekeeping(me, announces=False)]
 
@@ -157,7 +157,7 @@ def _ward_handlers(me: Identity) -> Mapping[str, Handler]:
 def _ward_habits(me: Identity) -> list[Habit]:
     upload = polling(
         me, "upload", Reach(me, "upload", _HISTORIAN_CLOUD), "/records", (90.0, 20.0, 14_400.0),
-        Size(usual=30_000, low=1_000, high=2_000_000), Size(usual=100, low=0, high=2000),
+        Size(usual=30_000, low=1_000, high=2_000_000), Size(usual=100, low=1, high=2000),
     )  # fmt: skip
     return [upload, *housekeeping.draw_housekeeping(me, announces=False)]
 

@@ -21,9 +21,9 @@ from thingwarden.lab.world import Handler, Identity, World
 
 BROKER: Final = Site(
     services=("mqtt-cloud.example", "vendor.example", "plug-cloud.example"),
-    port=mqtt.MQTT_TLS_PORT, others=(443, 8886, 8884, 1884), is_tls=True, plain_port=mqtt.MQTT_PORT,
+    port=mqtt.MQTT_TLS_PORT, others=(443, 8886, 8884, 1884, 1885), is_tls=True, plain_port=mqtt.MQTT_PORT,
 )  # fmt: skip
-_WEATHER: Final = Site(services=("weather.example", "vendor.example"), port=80, others=(8080, 443), is_tls=False)
+_WEATHER: Final = Site(services=("weather.example", "vendor.example"), port=80, others=(8080,))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

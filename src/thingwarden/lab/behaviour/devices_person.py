@@ -151,7 +151,7 @@ def _printer_handlers(me: Identity) -> Mapping[str, Handler]:
 def _server_habits(me: Identity) -> list[Habit]:
     backup = polling(
         me, "backup", Reach(me, "backup", _BACKUP), "/backup", (600.0, 120.0, 86_400.0),
-        Size(usual=2_000_000, low=50_000, high=30_000_000), Size(usual=200, low=0, high=4000), most_requests=3,
+        Size(usual=2_000_000, low=50_000, high=30_000_000), Size(usual=200, low=1, high=4000), most_requests=3,
     )  # fmt: skip
     return [backup, *housekeeping.draw_housekeeping(me, "_smb._tcp")]
 

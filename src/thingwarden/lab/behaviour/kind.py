@@ -20,6 +20,8 @@ _ACTIVITY_BY_HOUR: Final = (
     0.15, 0.06, 0.04, 0.03, 0.03, 0.08, 0.35, 0.8, 0.9, 0.5, 0.4, 0.4,
     0.6, 0.5, 0.4, 0.45, 0.6, 0.9, 1.2, 1.4, 1.5, 1.3, 0.9, 0.4,
 )  # fmt: skip
+TLS_PORTS: Final = frozenset((443, 993, 4070, 4443, 5228, 5349, 5671, 6690, 8443, 8883, 8884, 8886, 9443, 10443, 50443))
+"""Where makers speak TLS; on other ports than these they may, and on these all do."""
 _STORM_TRIES: Final = 6
 _LONGEST_FIRST_PAUSE_S: Final = 60.0
 
@@ -63,7 +65,12 @@ class Site:
         service = traits.choice(f"{role}_service", self.services[0], self.services[1:])
         is_tls = self.is_tls and not (self.plain_port and traits.chance(f"{role}_is_plain", 0.3))
         usual = self.plain_port if self.is_tls and not is_tls else self.port
-        port = usual if self.is_fixed else traits.port(f"{role}_port", usual, self.others)
+        others = (
+            self.others
+            if self.transport == "udp"
+            else [other for other in self.others if (other in TLS_PORTS) == is_tls]
+        )
+        port = usual if self.is_fixed else traits.port(f"{role}_port", usual, others)
         return Endpoint(service=service, port=port, transport=self.transport, is_tls=is_tls)
 
 
@@ -138,7 +145,8 @@ class Habit:
             return self.pause_s(world)
         if self.retry == "storm" and failures % _STORM_TRIES:
             return world.rng.uniform(0.05, 0.5)
-        growth = 2.0 ** min(failures - 1, 16) if self.retry == "doubling" else 1.0
+        rounds = failures // _STORM_TRIES if self.retry == "storm" else failures
+        growth = 1.0 if self.retry == "fixed" else 2.0 ** min(rounds - 1, 16)
         return min(self.retry_most_s, self.retry_s * growth) * world.rng.uniform(0.8, 1.2) / world.me.pace
 
     def _first_pause_s(self, world: World) -> float:
@@ -200,7 +208,7 @@ def draw_habit(
         jitter=traits.choice(f"{name}_jitter", 1.0 if is_by_day else 0.1, (0.0, 0.02, 0.1, 0.3, 1.0)),
         is_by_day=is_by_day,
         retry=traits.choice("retry", "doubling", ("fixed", "storm", "patient")),
-        retry_s=traits.number(f"{name}_retry_s", 4.0, 0.5, 120.0),
+        retry_s=traits.number(f"{name}_retry_s", 4.0, 1.0, 120.0),
         retry_most_s=traits.number("retry_most_s", 120.0, 10.0, 3600.0),
     )
 
