@@ -16,6 +16,7 @@ from typing import Any, Final
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.packet import PROTO_TCP, PROTO_UDP
 from thingwarden.lab.behaviour.act import ActKind
+from thingwarden.lab.behaviour.attacks.hostile import expected_ports
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.prefix import GATEWAY_MAC, UPLINK, UPLINK6
 from thingwarden.lab.simulated.broker import serve_mqtt
@@ -187,6 +188,7 @@ class Simulation:
             kinds={host.name: host.kind for host in self._schedule.hosts},
             peer_traits={host.name: host.traits for host in self._schedule.hosts},
             is_booting=is_booting,
+            expects=expected_ports(self._schedule.planned) if name == INTERNET else (),
         )
 
     def _carry_out(self, what: tuple[int, Planned]) -> None:
