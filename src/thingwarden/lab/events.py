@@ -315,77 +315,67 @@ def _flood_together(occasion: Occasion) -> list[Planned]:
     return planned
 
 
-def _infect(
-    occasion: Occasion, settings: InfectionSettings, offender: str, victim: str, *, offset_s: float, lasts_s: float
-) -> list[Planned]:
-    """Password, login, download and contact with the owner: each has a part of ``lasts_s``, the last the whole rest."""
-    login_s, download_s, control_s = (offset_s + lasts_s * part for part in (0.5, 0.7, 0.9))
-    guess = occasion.perform(
-        settings.guess,
-        offender,
-        settings={"finds": True},
-        targets=(victim,),
-        offset_s=offset_s,
-        lasts_s=login_s - offset_s,
-    )
-    login = occasion.perform(
-        "login",
-        offender,
-        settings={},
-        targets=(victim,),
-        offset_s=login_s,
-        lasts_s=download_s - login_s,
-        attack_class=AttackClass.LATERAL if offender in occasion.hosts else None,
-    )
-    load = occasion.perform("download", victim, settings={}, offset_s=download_s, lasts_s=control_s - download_s)
-    control = occasion.perform(
-        settings.control,
-        victim,
-        settings={"period_s": settings.period_s},
-        offset_s=control_s,
-        lasts_s=occasion.lasts_s - control_s,
-    )
-    # The login that follows is by telnet; SSH's own dialogue ends in a session already.
-    return [guess, login, load, control] if settings.guess == "guess_telnet" else [guess, load, control]
-
-
 def _break_in(occasion: Occasion) -> list[Planned]:
-    """The first in ``by`` takes each in ``on``."""
+    """The first in ``by`` guesses the password of each in ``on`` and logs in; those turn into bots."""
     settings = _checked(occasion, InfectionSettings)
     offender = _required(occasion, "by")[0]
-    half_s = occasion.lasts_s / 2
-    victims = _required(occasion, "on")
-    return [
-        item
-        for victim in victims
-        for item in _infect(occasion, settings, offender, victim, offset_s=0.0, lasts_s=half_s)
-    ]
+    login_s, load_s = occasion.lasts_s / 4, occasion.lasts_s * 3 / 8
+    planned = []
+    for victim in _required(occasion, "on"):
+        planned.append(
+            occasion.perform(settings.guess, offender, settings={"finds": True}, targets=(victim,), lasts_s=login_s)
+        )
+        # SSH's dialogue ends in a session of its own; what follows telnet's is another connection.
+        if settings.guess == "guess_telnet":
+            planned.append(
+                occasion.perform(
+                    "login",
+                    offender,
+                    settings={},
+                    targets=(victim,),
+                    offset_s=login_s,
+                    lasts_s=load_s - login_s,
+                    attack_class=AttackClass.LATERAL if offender in occasion.hosts else None,
+                )
+            )
+        planned += _turn(occasion, settings, victim, load_s)
+    return planned
 
 
-def _spread(occasion: Occasion) -> list[Planned]:
-    """The first in ``by`` sweeps and takes the first in ``on``, which does the same to the next, and so on."""
+def _break_out(occasion: Occasion) -> list[Planned]:
+    """The first in ``by`` is a worm that takes the first in ``on``, which is one from then on, and so on."""
     settings = _checked(occasion, InfectionSettings)
     victims = _required(occasion, "on")
-    chain = (_required(occasion, "by")[0], *victims)
     stage_s = occasion.lasts_s / (len(victims) + 1)
     planned = []
-    for number, victim in enumerate(victims):
-        offset_s = number * stage_s
-        sweep = {"count": 120, "probes_per_s": 20.0}
+    for number, offender in enumerate((_required(occasion, "by")[0], *victims[:-1])):
         planned.append(
             occasion.perform(
-                "scan_random",
-                chain[number],
-                settings=sweep,
-                targets=("lan", "elsewhere"),
-                offset_s=offset_s,
-                lasts_s=stage_s * 0.4,
+                "spread",
+                offender,
+                settings={"hosts": 250},
+                targets=("lan",),
+                offset_s=number * stage_s,
+                lasts_s=stage_s * 0.8,
             )
         )
-        planned += _infect(
-            occasion, settings, chain[number], victim, offset_s=offset_s + stage_s * 0.4, lasts_s=stage_s * 0.6
-        )
+        planned += _turn(occasion, settings, victims[number], (number + 0.8) * stage_s)
     return planned
+
+
+def _turn(occasion: Occasion, settings: InfectionSettings, victim: str, offset_s: float) -> list[Planned]:
+    """From ``offset_s`` on the victim loads a bot and keeps in touch with its owner until the end."""
+    load_s = (occasion.lasts_s - offset_s) / 5
+    return [
+        occasion.perform("download", victim, settings={}, offset_s=offset_s, lasts_s=load_s),
+        occasion.perform(
+            settings.control,
+            victim,
+            settings={"period_s": settings.period_s},
+            offset_s=offset_s + load_s,
+            lasts_s=occasion.lasts_s - offset_s - load_s,
+        ),
+    ]
 
 
 def expand(kind: str, occasion: Occasion) -> list[Planned]:
@@ -430,8 +420,6 @@ EVENTS: Final[dict[str, EventKind]] = {
         expand=_performed("catch_up_with_clock", together_s=0.5),
     ),
     "video_call": EventKind(about="A person calls by video.", expand=_performed("call_by_video")),
-    "worm": EventKind(
-        about="A bot takes the next device, which takes the next one.", expand=_spread, is_hard_negative=False
-    ),
+    "worm": EventKind(about="A worm takes one device after the other.", expand=_break_out, is_hard_negative=False),
 }
 """By the name that recipes use; every act is an event as well, performed by each in ``by`` on all in ``on``."""

@@ -170,17 +170,18 @@ def test_a_break_in_from_outside_is_not_lateral() -> None:
     assert AttackClass.LATERAL not in {act.attack_class for act in acts}
 
 
+def test_after_ssh_no_telnet_session_follows() -> None:
+    acts = performed(expand("break_in", occasion(settings={"guess": "guess_ssh", "control": "c2_irc"})))
+    assert [act.act for act in acts] == ["guess_ssh", "download", "c2_irc"]
+
+
 def test_a_worm_hands_itself_on() -> None:
     planned = expand("worm", occasion(on=("camera", "hub")))
-    logins = [(act.host, act.settings["targets"]) for act in performed(planned) if act.act == "login"]
-    assert logins == [("tv", ("10.77.0.22",)), ("camera", ("10.77.0.2",))]
-    infected_at_s = next(
-        item.at_s for item in planned if isinstance(item.action, Perform) and item.action.act.startswith("c2_")
-    )
-    spreads_at_s = next(
-        item.at_s for item in planned if isinstance(item.action, Perform) and item.action.host == "camera"
-    )
-    assert spreads_at_s <= infected_at_s
+    assert [(act.host, act.attack_class) for act in performed(planned) if act.act == "spread"] == [
+        ("tv", AttackClass.LATERAL),
+        ("camera", AttackClass.LATERAL),
+    ]
+    assert [act.host for act in performed(planned) if act.act == "download"] == ["camera", "hub"]
 
 
 def test_bots_that_flood_together_are_a_distributed_flood() -> None:
