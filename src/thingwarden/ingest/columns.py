@@ -70,7 +70,7 @@ def read_columns(path: Path) -> FlowBatch:
     try:
         with zipfile.ZipFile(path) as archive:
             return _read_archive(_Reader(path, archive))
-    except (OSError, EOFError, ValueError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(str(path), f"not a file of flow columns: {error}", "write it anew") from error
 
 

@@ -64,11 +64,7 @@ device plays.
 
 {_table(facts.train)}
 
-TON_IoT: {facts.table_rows:,} labelled rows without time, for the ten-class head and, at a low weight, the classes.
-{facts.recipe.sketch_share:.0%} of the grafted segments are sketches: behaviours drawn from wide parameter ranges,
-malicious and benign alike (`train/sketch.py`).
-
-{_lab(facts)}
+{_beside(facts)}
 
 ## Thresholds were set on
 
@@ -106,13 +102,19 @@ def _table(parts: Sequence[Part]) -> str:
     return "\n".join(["| capture | flows | malicious |", "|---|---:|---:|", *lines])
 
 
-def _lab(facts: CardFacts) -> str:
-    if facts.lab is None:
-        return "No simulated network was learned from."
-    manifest = facts.lab.manifest
+def _beside(facts: CardFacts) -> str:
+    """What is learned from besides recordings: rows without time, sketches, simulated networks."""
+    lab = "No simulated network was learned from."
+    if facts.lab is not None:
+        manifest = facts.lab.manifest
+        lab = (
+            f"The simulated networks are those that recipe SHA-256 `{manifest.recipe_sha256}` and seed {manifest.seed} "
+            f"give; manifest SHA-256 `{facts.lab.sha256}`."
+        )
     return (
-        f"The simulated networks are those that recipe SHA-256 `{manifest.recipe_sha256}` and seed {manifest.seed} "
-        f"give; manifest SHA-256 `{facts.lab.sha256}`."
+        f"TON_IoT: {facts.table_rows:,} labelled rows without time, for the ten-class head and, at a low weight, the "
+        f"classes.\n{facts.recipe.sketch_share:.0%} of the grafted segments are sketches: behaviours drawn from wide "
+        f"parameter ranges, malicious and benign alike (`train/sketch.py`).\n\n{lab}"
     )
 
 
