@@ -1,7 +1,7 @@
 """The packaged programs that a lab's network consists of: resolver with DHCP, MQTT brokers, capture, certificate.
 
 In: a ``Lab`` and its hosts. Out: running daemons that have said that they are ready.
-Must never: ask a resolver or a time server outside the lab, or drop privileges to a user the lab does not have.
+Must never: ask a resolver outside the lab, or change to another user: a user namespace has but one.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Resolver:
         """
         self._write_tables()
         argv = [
-            "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--user=root", "--group=root", "--no-resolv",
+            "dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--no-resolv",
             "--no-hosts", "--bind-interfaces", f"--interface={LAN_BRIDGE}", "--except-interface=lo", "--pid-file=",
             "--log-facility=-", "--address=/#/", f"--local-ttl={_NAME_TTL_S}", f"--addn-hosts={self._names}",
             "--dhcp-authoritative", f"--dhcp-range={LAN.network_address},static", "--no-ping",
