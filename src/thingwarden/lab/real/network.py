@@ -86,8 +86,15 @@ def require_namespace() -> None:
         RequestError: it does not.
     """
     mine = Path("/proc/self/ns/net").stat().st_ino
-    if not any(path.stat().st_ino == mine for path in NAMESPACES.glob("tw-*")):
+    if not any(_inode(path) == mine for path in NAMESPACES.glob("tw-*")):
         raise RequestError("lab program", "started outside a lab's namespace", "Run a scenario instead.")
+
+
+def _inode(path: Path) -> int:
+    try:
+        return path.stat().st_ino
+    except FileNotFoundError:
+        return -1  # another lab's, which has just been torn down
 
 
 class Lab:
@@ -110,7 +117,7 @@ class Lab:
         _require_sound(hosts)
         self._hosts = {host.name: host for host in hosts}
         self._layout = Layout(prefix=new_prefix(), hosts=tuple(hosts), congestion=_congestion_control())
-        self._processes: list[subprocess.Popen[bytes]] = []
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
         self._cuts: dict[str, CutTable] = {}
         self._detours: set[str] = set()
         self._stack = contextlib.ExitStack()
@@ -165,7 +172,7 @@ class Lab:
                 stderr=sink,
                 start_new_session=True,
             )
-        self._processes.append(process)
+        self._processes.append((name, process))
         return process
 
     def run(self, name: str, argv: Sequence[str], *, stdin: str = "") -> str:
@@ -213,8 +220,11 @@ class Lab:
         host = self._host(name)
         # The link first: a dying process's kernel would still send resets.
         _run(self._layout.link_down(host))
+        for place, process in self._processes:
+            # One just spawned may not have entered its namespace yet.
+            if place == name:
+                self.stop(process, is_sudden=True)
         kill_inside(self.namespace(name))
-        self._processes = [process for process in self._processes if process.poll() is None]
 
     def power_on(self, name: str, address: str = "") -> None:
         """Give a host its link back, with another IPv4 address where one is given; its programs are the caller's.
@@ -226,6 +236,7 @@ class Lab:
         if address:
             _require_on_lan(address)
         _run(self._layout.link_up(host, address or host.address))
+        self._await_links({name})
 
     def detour(self, name: str) -> tuple[str, str]:
         """Lead the link of host ``name``, or of ``internet``, through the namespace ``air``, for an emulator to carry.
@@ -246,11 +257,14 @@ class Lab:
         return detour_ends(port)
 
     def settle(self) -> None:
-        """Wait until the kernel has noticed that every link is up; before that, multicast would still be lost."""
-        awaited = {INTERNET_NAME, *(host.name for host in self._hosts.values() if not host.joins)}
+        """Wait until the kernel has noticed that every link is up; before that, packets would be lost."""
+        self._await_links({INTERNET_NAME, *(host.name for host in self._hosts.values() if not host.joins)})
+
+    def _await_links(self, names: set[str]) -> None:
         deadline_s = time.monotonic() + _SETTLE_LIMIT_S
-        while awaited and time.monotonic() < deadline_s:
-            awaited = {name for name in awaited if not self._is_up(name)}
+        while names := {name for name in names if not self._is_up(name)}:
+            if time.monotonic() > deadline_s:
+                return
             time.sleep(_SETTLE_PAUSE_S)
 
     def _is_up(self, name: str) -> bool:
@@ -262,10 +276,11 @@ class Lab:
         return self._hosts[name]
 
     def _tear_down(self) -> None:
-        for process in self._processes:
+        processes = [process for _, process in self._processes]
+        for process in processes:
             _signal_group(process, signal.SIGTERM)
         deadline_s = time.monotonic() + _STOP_GRACE_S
-        for process in self._processes:
+        for process in processes:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline_s - time.monotonic()))
             _signal_group(process, signal.SIGKILL)
