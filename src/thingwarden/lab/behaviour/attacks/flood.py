@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S, Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol import http
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.directory import SERVICES
@@ -27,7 +27,6 @@ ICMP: Final = 1
 TCP: Final = 6
 UDP: Final = 17
 _PROTO: Final = {"syn": TCP, "ack": TCP, "udp": UDP, "icmp": ICMP}
-_LONGEST_TOOL_S: Final = 600.0
 
 PacketKind: TypeAlias = Literal["syn", "ack", "udp", "icmp"]
 
@@ -95,7 +94,7 @@ async def _flood(
                 payload_bytes=settings.payload_bytes,
                 is_spoofed=forges,
                 source=source,
-                lasts_s=min(_LONGEST_TOOL_S, settings.lasts_s / share),
+                lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s / share),
             )
         )
 

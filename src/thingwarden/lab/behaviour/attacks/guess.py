@@ -18,7 +18,7 @@ from pydantic import Field
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S, Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.behaviour.protocol.http import read_answer
 from thingwarden.lab.behaviour.reach import Ending, leave
@@ -356,7 +356,7 @@ async def guess_by_tool(world: World, settings: ToolGuessSettings) -> None:
                 port=settings.port,
                 tries=settings.tries,
                 parallel=settings.parallel,
-                lasts_s=settings.lasts_s / len(settings.targets),
+                lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s / len(settings.targets)),
             )
         )
 

@@ -12,13 +12,13 @@ from typing import Any, Final
 
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
+from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S
 from thingwarden.lab.prefix import GATEWAY, INTERNET
 from thingwarden.lab.timeline import Aim
 from thingwarden.lab.tool import ArpSpoof
 from thingwarden.lab.world import World
 
 _ANY_PROTO: Final = 0
-_LONGEST_TOOL_S: Final = 600.0
 
 
 class ArpSpoofSettings(ActSettings):
@@ -34,10 +34,12 @@ class ArpSpoofSettings(ActSettings):
 
 async def arp_spoof(world: World, settings: ArpSpoofSettings) -> None:
     """Deceive each victim for its share of the time."""
-    share_s = settings.lasts_s / max(1, len(settings.targets))
+    share_s = min(LONGEST_PROGRAM_S, settings.lasts_s / max(1, len(settings.targets)))
     for victim in settings.targets:
         if ip_address(victim).version == 4:
-            await world.use(ArpSpoof(victim=victim, pretends=settings.pretends, lasts_s=min(_LONGEST_TOOL_S, share_s)))
+            await world.use(
+                ArpSpoof(victim=victim, pretends=settings.pretends, lasts_s=min(LONGEST_PROGRAM_S, share_s))
+            )
 
 
 def _aims(settings: ArpSpoofSettings) -> tuple[Aim, ...]:

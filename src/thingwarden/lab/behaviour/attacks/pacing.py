@@ -10,6 +10,9 @@ from typing import Final
 
 from thingwarden.lab.world import Behaviour, World
 
+LONGEST_PROGRAM_S: Final = 600.0
+"""No packaged program is let run for longer."""
+
 _LOOK_S: Final = 0.1
 _SHORTEST_S: Final = 0.0005
 
@@ -56,7 +59,8 @@ class Rhythm:
     async def beat(self) -> bool:
         """Wait for the next beat; false, at once or at the bound, where none is left."""
         # A dialogue that outlasts its period delays the beat and does not make the next ones hurry.
-        self._due_at_s = max(self._due_at_s, self._world.now_s()) + self._night_s()
+        self._due_at_s = max(self._due_at_s, self._world.now_s())
+        self._due_at_s += self._night_s()
         if self._left_count == 0 or self._due_at_s >= self._ends_at_s:
             return False
         self._left_count -= 1
@@ -78,7 +82,7 @@ class Rhythm:
         begins, ends = self._sleeps
         if begins == ends:
             return 0.0
-        hour = self._world.hour_of_day()
+        hour = (self._world.hour_of_day() + (self._due_at_s - self._world.now_s()) / 3600.0) % 24.0
         is_night = begins <= hour < ends if begins < ends else hour >= begins or hour < ends
         return ((ends - hour) % 24.0) * 3600.0 if is_night else 0.0
 

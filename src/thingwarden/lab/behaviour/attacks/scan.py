@@ -16,7 +16,7 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
 from thingwarden.lab.behaviour.attacks.address import draw_addresses
-from thingwarden.lab.behaviour.attacks.pacing import Crowd, Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S, Crowd, Rhythm
 from thingwarden.lab.timeline import Aim
 from thingwarden.lab.tool import PortScan
 from thingwarden.lab.world import World
@@ -91,7 +91,7 @@ async def scan_horizontal(world: World, settings: SweepSettings) -> None:
             ports=str(settings.port),
             packets_per_s=settings.probes_per_s,
             is_ordered=settings.is_ordered,
-            lasts_s=settings.lasts_s,
+            lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s),
         )
     )
 
@@ -189,7 +189,7 @@ async def scan_ping(world: World, settings: PingSettings) -> None:
             technique="ping",
             packets_per_s=settings.probes_per_s,
             is_ordered=settings.is_ordered,
-            lasts_s=settings.lasts_s,
+            lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s),
         )
     )
 
@@ -205,7 +205,7 @@ async def _use_nmap(
             top_ports=settings.top_ports,
             packets_per_s=settings.probes_per_s,
             is_ordered=settings.is_ordered,
-            lasts_s=settings.lasts_s,
+            lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s),
         )
     )
 
