@@ -25,6 +25,10 @@ _GATEWAY_UPLINK, _INTERNET_UPLINK = str(UPLINK[2]), str(UPLINK[1])
 _GATEWAY_UPLINK6, _INTERNET_UPLINK6 = str(UPLINK6[2]), str(UPLINK6[1])
 _OFFLOADS: Final = ("tx", "off", "tso", "off", "gso", "off", "gro", "off")
 
+_FAR_INDEX, _NEAR_INDEX, _DETOUR_INDEX_STEP = 2, 1000, 1000
+"""Interfaces' numbers. Where both ends of a link have the same, the kernel lets up to a second pass before it notes
+that the link is up (linkwatch_urgent_event), and loses what is sent meanwhile."""
+
 _QUIET: Final = {
     "accept_ra": 0,
     "router_solicitations": 0,
@@ -127,12 +131,12 @@ class Layout:
 
     def detour(self, port: str) -> list[Step]:
         """Lead the link behind the gateway's ``port`` through two interfaces in ``air``: far end, near end."""
-        gateway, air = self.namespace(GATEWAY_NAME), self.namespace(AIR_NAME)
+        air, end = self.namespace(AIR_NAME), self._near_end(port)
         far, near = detour_ends(port)
         steps = [
             # A name is free only once its link has left.
             self._batch(GATEWAY_NAME, f"link set {port} down", f"link set {port} netns {air} name {far}"),
-            self._batch("", _pair(gateway, port, air, near)),
+            self._batch("", _pair(end, (air, near, end[2] + _DETOUR_INDEX_STEP))),
             self._batch(AIR_NAME, f"link set {far} up", f"link set {near} up"),
             self.plain_packets(AIR_NAME, far),
             self.plain_packets(AIR_NAME, near),
@@ -166,12 +170,15 @@ class Layout:
             arguments.append(f"net.ipv4.tcp_congestion_control={self.congestion}")
         return Step(argv=self.inside(name, "sysctl", "-qw", *arguments))
 
+    def _near_end(self, port: str) -> tuple[str, str, int]:
+        number = int(port.removeprefix("port")) + 1 if port != UPLINK_PORT else 0
+        return self.namespace(GATEWAY_NAME), port, _NEAR_INDEX + number
+
     def _pairs(self) -> Step:
-        gateway = self.namespace(GATEWAY_NAME)
-        pairs = [_pair(gateway, UPLINK_PORT, self.namespace(INTERNET_NAME), "eth0")]
-        pairs += [
-            _pair(gateway, self.port(host.name), self.namespace(host.name), "eth0", host.mac) for host in self.hosts
-        ]
+        pairs = [_pair(self._near_end(UPLINK_PORT), (self.namespace(INTERNET_NAME), "eth0", _FAR_INDEX))]
+        for host in self.hosts:
+            far = (self.namespace(host.name), "eth0", _FAR_INDEX)
+            pairs.append(_pair(self._near_end(self.port(host.name)), far, host.mac))
         return self._batch("", *pairs)
 
     def _switch(self) -> Step:
@@ -215,6 +222,12 @@ def names_of(hosts: Sequence[Host]) -> tuple[str, ...]:
     return (GATEWAY_NAME, INTERNET_NAME, *(host.name for host in hosts))
 
 
-def _pair(near: str, near_name: str, far: str, far_name: str, far_mac: str = "") -> str:
+def _pair(near: tuple[str, str, int], far: tuple[str, str, int], far_mac: str = "") -> str:
+    """A link between two ends, each a namespace, an interface's name and its index."""
+    near_space, near_name, near_index = near
+    far_space, far_name, far_index = far
     address = f"address {far_mac} " if far_mac else ""
-    return f"link add name {far_name} netns {far} {address}type veth peer name {near_name} netns {near}"
+    return (
+        f"link add name {far_name} index {far_index} netns {far_space} {address}"
+        f"type veth peer name {near_name} index {near_index} netns {near_space}"
+    )
