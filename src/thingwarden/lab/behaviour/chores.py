@@ -73,13 +73,13 @@ class FirmwareSettings(ServerSettings):
 
 async def fetch_firmware(world: World, settings: FirmwareSettings) -> None:
     """Ask for the version, then for the image part by part."""
-    sizes = [min(settings.part_bytes, settings.image_bytes - at) for at in _steps(settings)]
-    asks = [http.Ask(path="/firmware"), *(http.Ask(path="/image", answer_bytes=size) for size in sizes)]
+    parts = _parts_bytes(settings.image_bytes, settings.part_bytes)
+    asks = [http.Ask(path="/firmware"), *(http.Ask(path="/image", answer_bytes=part_bytes) for part_bytes in parts)]
     await _converse(world, settings, asks, is_kept=settings.is_kept, gap_s=settings.pause_s)
 
 
-def _steps(settings: FirmwareSettings) -> range:
-    return range(0, settings.image_bytes, settings.part_bytes)
+def _parts_bytes(total_bytes: int, part_bytes: int) -> list[int]:
+    return [min(part_bytes, left_bytes) for left_bytes in range(total_bytes, 0, -part_bytes)]
 
 
 class BackupSettings(ServerSettings):
@@ -98,8 +98,8 @@ class BackupSettings(ServerSettings):
 
 async def back_up(world: World, settings: BackupSettings) -> None:
     """Upload part by part."""
-    sizes = [min(settings.part_bytes, left) for left in range(settings.total_bytes, 0, -settings.part_bytes)]
-    asks = [http.Ask(path="/backup", body_bytes=size, answer_bytes=30) for size in sizes]
+    parts = _parts_bytes(settings.total_bytes, settings.part_bytes)
+    asks = [http.Ask(path="/backup", body_bytes=part_bytes, answer_bytes=30) for part_bytes in parts]
     await _converse(world, settings, asks, is_kept=settings.is_kept, gap_s=settings.pause_s)
 
 
