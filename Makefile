@@ -60,9 +60,9 @@ bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, 
 	$(BIN)/thingwarden bench metering
 	$(BIN)/thingwarden bench speed $(DATA)/iot23/CTU-IoT-Malware-Capture-34-1/conn.log.labeled.gz
 
-lab: $(FULL) ## remake the packaged sample in network namespaces (root)
+lab: $(FULL) ## remake the packaged sample in network namespaces
 	@sh deploy/apt.sh --required
-	$(BIN)/thingwarden lab sample --out src/thingwarden/data/sample
+	$(BIN)/thingwarden lab run sample --out src/thingwarden/data/sample
 
 docs: $(FULL) ## remake the picture of the demo and check the documentation
 	$(BIN)/thingwarden demo --svg docs/images/demo.svg
