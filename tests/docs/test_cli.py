@@ -94,11 +94,16 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     records += _records(capsys, "model", "show") + _records(capsys, "model", "verify")
     records += _records(capsys, "config", "check", str(broken)) + _records(capsys, "config", "default")
     records += _records(capsys, "config", "show", "--origin")
+    records += _records(capsys, "lab", "list") + _records(capsys, "lab", "describe", "sample")
+    records += _records(capsys, "lab", "clean")
+    records += _records(
+        capsys, "lab", "run", "sample", "--simulated", "--duration-s", "10", "--out", str(tmp_path / "lab")
+    )
     records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
     assert records
     for record in records:
         assert set(record) - {"type"} == documented[record["type"]], record["type"]
-    not_run_here = {"trained", "zeek_agreement", "metering_speed", "lab_run"}
+    not_run_here = {"trained", "zeek_agreement", "metering_speed"}
     assert {record["type"] for record in records} | not_run_here | {"refusal"} == set(documented)
 
 

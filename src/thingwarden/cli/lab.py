@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -97,16 +97,19 @@ def list_all(invocation: Invocation) -> None:
     if invocation.wants_json:
         for row in rows:
             invocation.emit("lab_scenario", row)
-    columns = {
-        "scenario": "name",
-        "minutes": "minutes",
-        "devices": "device_count",
-        "attacks": "attack_count",
-        "harmless": "harmless_count",
-        "about": "about",
-    }
-    cells = [[row[key] for key in columns.values()] for row in rows]
-    invocation.show(table("", tuple(columns), cells, numeric=("minutes", "devices", "attacks", "harmless")))
+    numbers = ("minutes", "devices", "attacks", "harmless")
+    cells = [
+        (
+            row["name"],
+            f"{row['duration_s'] / 60:.1f}",
+            row["device_count"],
+            row["attack_count"],
+            row["harmless_count"],
+            row["about"],
+        )
+        for row in rows
+    ]
+    invocation.show(table("", ("scenario", *numbers, "about"), cells, numeric=numbers))
 
 
 @lab_group.command("describe")
@@ -217,7 +220,7 @@ def _attacks(truth: Truth) -> Any:
     return table("Truth", ("attack", "role", "who", "against", "class", "ATT&CK"), dict.fromkeys(rows))
 
 
-def _summary(recipe: Recipe) -> Mapping[str, object]:
+def _summary(recipe: Recipe) -> dict[str, Any]:
     from thingwarden.lab.schedule import draw_schedule
     from thingwarden.lab.truth import truth_from_schedule
 
@@ -226,7 +229,6 @@ def _summary(recipe: Recipe) -> Mapping[str, object]:
         "name": recipe.name,
         "about": recipe.about,
         "duration_s": recipe.duration_s,
-        "minutes": f"{recipe.duration_s / 60:.1f}",
         "device_count": len(recipe.devices),
         "attack_count": len({interval.name for interval in truth.intervals}),
         "harmless_count": len({event.name for event in truth.harmless}),
