@@ -200,9 +200,13 @@ def _stable_number(name: str) -> int:
 
 
 def gates_without_model(view: FoldView) -> dict[str, Any]:
-    """Counts for the two gates that no contestant is needed for: source id alone, and position in the capture alone."""
-    suspects = _suspect_families(view.train)
-    limit, side = _best_position(view.train)
+    """Counts for the two gates that no contestant is needed for: source id alone, and position in the capture alone.
+
+    Of what was recorded only: no simulated network is among the captures that are tested on here.
+    """
+    train = view.without_lab().train
+    suspects = _suspect_families(train)
+    limit, side = _best_position(train)
     counts = {name: {"hit": 0.0, "claimed": 0.0, "malicious": 0.0} for name in ("source", "position")}
     for part in view.test:
         weight, is_malicious, position = _weights(part)

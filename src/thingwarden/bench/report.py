@@ -109,7 +109,7 @@ def _check_lab(summary: Mapping[str, Any], model: Figures) -> list[str]:
     lines = []
     for row in summary["lab_ablation"] or ():
         if row["figure"] in ("tpr", "false") and row["difference"] is not None:
-            gain = row["difference"] if row["figure"] == "tpr" else -row["difference"]
+            gain = row["difference"] if row["figure"] == "tpr" else 0.0 - row["difference"]
             text = f"{row['title']}, {row['one']:.4f} with simulated networks against {row['other']:.4f} without"
             lines.append(_verdict(gain > 0, f"{text}, interval {_text(row['interval'])}", gain))
     if weeks := model["lab_weeks"]:
@@ -117,7 +117,7 @@ def _check_lab(summary: Mapping[str, Any], model: Figures) -> list[str]:
         text = f"{counted:.1f} simulated device-weeks counted, at least {LEAST_DEVICE_WEEKS:.0f} wanted"
         lines.append(_verdict(counted >= LEAST_DEVICE_WEEKS, text, counted - LEAST_DEVICE_WEEKS))
         text = f"{restricted:.1f} false incidents in them that policy would answer with more than a notification"
-        lines.append(_verdict(restricted == 0, f"{text}, none allowed", -restricted))
+        lines.append(_verdict(restricted == 0, f"{text}, none allowed", 0.0 - restricted))
     return lines
 
 

@@ -146,3 +146,9 @@ def test_gates_see_the_shortcut_that_position_offers(plan: FoldPlan, corpus: Cor
     position = counts["position"]
     assert position["malicious"] == pytest.approx(1.0)
     assert position["hit"] == pytest.approx(1.0)
+
+
+def test_gates_look_at_nothing_simulated(plan: FoldPlan, corpus: Corpus) -> None:
+    view = view_fold(plan, corpus, 0)
+    simulated = tuple(part._replace(capture=replace(part.capture, family="lab")) for part in view.train)
+    assert gates_without_model(replace(view, train=(*view.train, *simulated))) == gates_without_model(view)

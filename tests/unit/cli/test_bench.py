@@ -45,3 +45,9 @@ def test_metering_is_measured_on_traffic_of_three_kinds(tmp_path: Path, capsys: 
     assert [speed["traffic"] for speed in speeds] == ["mixed", "transfer", "SYN flood"]
     assert all(speed["packet_count"] >= 1000 and speed["packets_per_s"] > 0 for speed in speeds)
     assert "SYN flood" in report.read_text()
+
+
+@pytest.mark.parametrize("option", ["--lab", "--weeks"])
+def test_a_missing_folder_of_networks_is_named(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "accuracy", "--data", str(tmp_path), option, str(tmp_path / "none")]) == 2
+    assert str(tmp_path / "none") in capsys.readouterr().err.replace("\n", "")
