@@ -56,11 +56,11 @@ def schedule_of(
     act: str,
     settings: Mapping[str, object],
     *,
-    host: str,
-    seed: int,
-    lasts_s: float,
-    condition: str,
-    starts_at_hour: float,
+    host: str = "bot",
+    seed: int = 1,
+    lasts_s: float = 60.0,
+    condition: str = "wired",
+    starts_at_hour: float = 12.0,
 ) -> Schedule:
     """A network of ``KINDS`` in which one act takes place."""
     kind = ACTS[act]

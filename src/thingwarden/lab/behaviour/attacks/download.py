@@ -176,11 +176,10 @@ async def _use_shell(world: World, source: Buffered, settings: LoginSettings) ->
 
 
 def _download_aims(settings: DownloadSettings) -> tuple[Aim, ...]:
-    if settings.way == "tftp":
-        # Blocks come from a port of the server's choice.
-        return tuple(Aim(peer=target, proto=UDP) for target in settings.targets)
+    # FTP's data come over a connection to a port of the server's choice.
     ports = () if settings.way == "ftp" else (settings.asked_port,)
-    return tuple(Aim(peer=target, proto=TCP, ports=ports) for target in settings.targets)
+    proto = UDP if settings.way == "tftp" else TCP
+    return tuple(Aim(peer=target, proto=proto, ports=ports) for target in settings.targets)
 
 
 def _login_aims(settings: LoginSettings) -> tuple[Aim, ...]:

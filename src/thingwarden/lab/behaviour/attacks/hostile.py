@@ -28,7 +28,7 @@ from thingwarden.lab.behaviour.services import (
 )
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.timeline import Perform, Planned
-from thingwarden.lab.world import Behaviour, Datagrams, Stream, World
+from thingwarden.lab.world import Datagrams, Stream, World
 
 _UDP: Final = 17
 _ADDRESSES: Final = frozenset(
@@ -52,8 +52,11 @@ _FTP_STEPS: Final = tuple(1000 * 4**step for step in range(7))
 """Sizes of the files that the FTP server has; each comes from a port of its own, so that no state is shared."""
 _FTP_ANSWERS: Final = {b"USER": b"331 ?", b"PASS": b"230 in", b"QUIT": b"221 bye", b"RETR": b"150 opening"}
 _FTP_TRANSFER_S: Final = 0.3
-_TFTP_PATIENCE_S: Final = 3.0
-_TFTP_TRIES: Final = 4
+_TFTP_READ: Final = b"\0\1"
+_TFTP_DATA: Final = b"\0\3"
+_TFTP_ACKNOWLEDGED: Final = b"\0\4"
+_TFTP_MOST_BYTES: Final = TFTP_BLOCK_BYTES * 65_000
+"""The number of a block has 16 bits."""
 
 
 async def serve_bots(world: World, stream: Stream) -> None:
@@ -115,44 +118,28 @@ async def _send_file(world: World, stream: Stream, *, size_bytes: int) -> None:
 
 
 async def serve_files(world: World, socket: Datagrams) -> None:
-    """TFTP: a file of every size, each from a new port."""
-    count = 0
+    """TFTP: a file of every size, ``<name>-<bytes>``, from the port that was asked, as NAT wants it."""
+    sizes: dict[tuple[str, int], int] = {}
     while True:
         try:
-            address, port, request = await socket.receive()
+            address, port, datagram = await socket.receive()
+            if datagram[:2] == _TFTP_READ:
+                sizes[address, port] = _wished_bytes(datagram)
+                await _send_block(socket, address, port, 0, sizes[address, port])
+            elif datagram[:2] == _TFTP_ACKNOWLEDGED and (address, port) in sizes:
+                number = int.from_bytes(datagram[2:4], "big")
+                if number * TFTP_BLOCK_BYTES > sizes[address, port]:
+                    del sizes[address, port]
+                else:
+                    await _send_block(socket, address, port, number, sizes[address, port])
         except OSError:
             continue
-        if request[:2] == b"\0\1":
-            count += 1
-            world.spawn(_transfer(address, port, _wished_bytes(request)), f"tftp {address} {port} {count}")
 
 
-def _transfer(address: str, port: int, size_bytes: int) -> Behaviour:
-    async def send(world: World) -> None:
-        socket = await world.open_datagrams(is_v6=":" in address)
-        for number in range(size_bytes // TFTP_BLOCK_BYTES + 1):
-            block = http.filler(min(TFTP_BLOCK_BYTES, size_bytes - number * TFTP_BLOCK_BYTES))
-            if not await _send_block(socket, address, port, number + 1, block):
-                break
-        socket.close()
-
-    return send
-
-
-async def _send_block(socket: Datagrams, address: str, port: int, number: int, block: bytes) -> bool:
-    """Whether the block was acknowledged, sent again where need be."""
-    wire_number = (number & 0xFFFF).to_bytes(2, "big")
-    for _ in range(_TFTP_TRIES):
-        try:
-            await socket.send(address, port, b"\0\3" + wire_number + block)
-            while (await socket.receive(_TFTP_PATIENCE_S))[2][2:4] != wire_number:
-                pass
-        except TimeoutError:
-            continue
-        except OSError:
-            return False
-        return True
-    return False
+async def _send_block(socket: Datagrams, address: str, port: int, before: int, size_bytes: int) -> None:
+    """Send the block after ``before`` blocks; the last one is short, if need be empty."""
+    block = http.filler(max(0, min(TFTP_BLOCK_BYTES, size_bytes - before * TFTP_BLOCK_BYTES)))
+    await socket.send(address, port, _TFTP_DATA + (before + 1).to_bytes(2, "big") + block)
 
 
 async def serve_names(world: World, socket: Datagrams) -> None:
@@ -186,7 +173,7 @@ def _grown(datagram: bytes) -> bytes:
 
 def _wished_bytes(line: bytes) -> int:
     wish = _SIZE_IN_NAME.search(line)
-    return min(int(wish[1]), http.MOST_BYTES) if wish else _FTP_STEPS[0]
+    return min(int(wish[1]), _TFTP_MOST_BYTES) if wish else _FTP_STEPS[0]
 
 
 _BOT_PORTS: Final = (6667, 23, 4545, 48101)

@@ -51,10 +51,11 @@ class Probe:
         """Ask; whatever goes wrong is an answer as well."""
         with contextlib.suppress(OSError):
             stream = await world.connect(self.address, self.port, timeout_s=self.patience_s)
-            with contextlib.suppress(OSError):
-                if self.lingers_s > 0.0:
+            if self.lingers_s > 0.0:
+                with contextlib.suppress(OSError):
                     await stream.receive(self.lingers_s)
-                if self.question:
+            if self.question:
+                with contextlib.suppress(OSError):
                     await stream.send(self.question)
                     await stream.receive(self.patience_s)
             if self.is_abrupt:
