@@ -21,6 +21,8 @@ from thingwarden.lab.timeline import Host, Planned
 
 _SHORTEST_S: Final = 30.0
 _LONGEST_ODDITY_S: Final = 4 * 3600.0
+_LONGEST_CALL_S: Final = 150.0
+"""A video call is one flow of hundreds of packets a second, however long it lasts."""
 _LEAST_BEATS: Final = 6
 """What has a period lasts for so many of them at least, where the run does."""
 
@@ -183,6 +185,7 @@ def _choose_targets(on: str, by: Sequence[str], stage: _Stage) -> tuple[tuple[st
 def _draw_length_s(kind: str, settings: Mapping[str, object], left_s: float, rng: random.Random) -> float:
     """How long it may last: anything up to the end, but some periods of what has one."""
     most_s = left_s if kind in ATTACK_PARTS or kind == "dead_vendor" else min(left_s, _LONGEST_ODDITY_S)
+    most_s = min(most_s, _LONGEST_CALL_S) if kind == "video_call" else most_s
     period_s = settings.get("period_s", 0.0)
     least_s = max(_SHORTEST_S, _LEAST_BEATS * period_s) if isinstance(period_s, float) else _SHORTEST_S
     return log_uniform(rng, min(least_s, most_s), most_s)
