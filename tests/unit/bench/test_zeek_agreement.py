@@ -9,8 +9,8 @@ import pytest
 
 from packet_builder import conversation, pcap, udp
 from thingwarden.bench.zeek_agreement import Agreement, measure_agreement, render
-from thingwarden.ingest.pcap import PcapSource
 from thingwarden.ingest.conn_log import write_conn_log
+from thingwarden.ingest.pcap import PcapSource
 
 IOT23 = (
     ("CTU-Honeypot-Capture-4-1", "2018-10-25-14-06-32-192.168.1.132.pcap.xz"),
