@@ -27,26 +27,30 @@ _MOST_SEGMENTS: Final = 400
 _WINDOW_AFTER_LOSS: Final = 0.7
 _LEAST_RETRY_S: Final = 0.2
 _SELECTIVE_ACK_BYTES: Final = 12
+_UNREAD_SEGMENTS_FIRST: Final = 5
+_UNREAD_SEGMENTS: Final = 2
+"""How many segments the kernel acknowledges in pairs before the program has read any of them: fewer later on."""
+_READ_S: Final = 8e-5
+"""What a program takes for reading much at once, beyond noticing that it has come."""
+FIRST_WINDOW: Final = 10
+_FOLLOWING_S: Final = 1e-6
 _PSH: Final = 0x08
 _OPEN_WINDOW: Final = 502
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Burst:
-    """What is to be sent: ``quick_acks`` segments at the beginning are each acknowledged at once."""
+    """What is to be sent, what it begins with, and when."""
 
     wire_bytes: int
     head: bytes
     at_s: float
-    quick_acks: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Landing:
-    """When the last segment was first sent and seen, when all had arrived, whether the last one was acknowledged."""
+    """When the last segment was first sent, when all had arrived, and whether the last one is acknowledged at once."""
 
-    segment_count: int
-    seen_at_s: float
     sent_at_s: float
     arrived_at_s: float
     is_acknowledged: bool
@@ -57,12 +61,11 @@ def send_burst(side: Side, burst: Burst) -> Landing:
     count = -(-burst.wire_bytes // side.mss_bytes)
     size_bytes = np.full(count, side.mss_bytes, dtype=np.int64)
     size_bytes[-1] = burst.wire_bytes - (count - 1) * side.mss_bytes
+    is_first = side.segments_allowed == FIRST_WINDOW
     departs_s = _departures(side, burst.at_s, count)
-    seen_at_s, arrives_s = _fly(side, size_bytes, departs_s, burst.head)
-    is_acknowledged = _acknowledge(side, size_bytes, arrives_s, burst.quick_acks)
+    arrives_s = _fly(side, size_bytes, departs_s, burst.head)
+    is_acknowledged = _acknowledge(side, size_bytes, arrives_s, is_first=is_first)
     return Landing(
-        segment_count=count,
-        seen_at_s=seen_at_s,
         sent_at_s=float(departs_s[-1]) + _SPACING_S,
         arrived_at_s=float(arrives_s.max()),
         is_acknowledged=is_acknowledged,
@@ -91,19 +94,19 @@ def _departures(side: Side, at_s: float, count: int) -> npt.NDArray[np.float64]:
 
 def _fly(
     side: Side, size_bytes: npt.NDArray[np.int64], departs_s: npt.NDArray[np.float64], head: bytes
-) -> tuple[float, npt.NDArray[np.float64]]:
-    """When the last packet is seen, and when each segment arrives at last; every attempt seen is noted."""
+) -> npt.NDArray[np.float64]:
+    """When each segment arrives at last; every attempt that reaches the capture is noted."""
     rng = side.network.bulk_rng
     arrives_s = np.full(len(size_bytes), LOST)
     missing = np.arange(len(size_bytes))
     retry_s = side.rtt_s
-    last_seen_s = 0.0
+    after_s = side.last_seen_s + _FOLLOWING_S
     while len(missing):
         packet_bytes = side.header_bytes + size_bytes[missing]
-        seen_s = np.maximum(side.host.outward.cross_many(departs_s, packet_bytes, rng), side.burst_seen_s)
+        seen_s = np.maximum(side.host.outward.cross_many(departs_s, packet_bytes, rng), after_s)
         is_seen = seen_s != LOST
         if is_seen.any():
-            last_seen_s = max(last_seen_s, float(seen_s[is_seen].max()))
+            side.last_seen_s = max(side.last_seen_s, float(seen_s[is_seen].max()))
         _note_data(side, missing[is_seen], size_bytes, seen_s[is_seen], head)
         landed_s = np.full(len(missing), LOST)
         landed_s[is_seen] = side.other.host.inward.cross_many(seen_s[is_seen], packet_bytes[is_seen], rng)
@@ -116,26 +119,26 @@ def _fly(
         is_tail = missing >= len(size_bytes) - 3
         departs_s = departs_s + np.where(is_tail | (retry_s > side.rtt_s), _LEAST_RETRY_S + retry_s, retry_s)
         retry_s = retry_s * 2 + 1e-3
-    return last_seen_s, arrives_s
+    return arrives_s
 
 
 def _acknowledge(
-    side: Side, size_bytes: npt.NDArray[np.int64], arrives_s: npt.NDArray[np.float64], quick_acks: int
+    side: Side, size_bytes: npt.NDArray[np.int64], arrives_s: npt.NDArray[np.float64], *, is_first: bool
 ) -> bool:
-    """Note the acknowledgements of segments that arrive so; whether the last one is acknowledged at once."""
-    count = len(arrives_s)
-    order_s = np.sort(arrives_s)
-    whole_s = np.maximum.accumulate(arrives_s)
-    done = np.searchsorted(whole_s, order_s, side="right")
-    advance = np.diff(done, prepend=0)
-    is_hole = advance == 0
-    number = np.arange(count)
-    is_due = (number < quick_acks) | ((number - quick_acks) % 2 == 1) | (advance != 1)
-    is_last_due = bool(is_due[-1])
-    rows = np.flatnonzero(is_due)
-    packet_bytes = side.header_bytes + np.where(is_hole[rows], _SELECTIVE_ACK_BYTES, 0)
-    other = side.other
-    seen_s = other.host.outward.cross_many(order_s[rows] + _KERNEL_S, packet_bytes, side.network.bulk_rng)
+    """Note the acknowledgements of segments that arrive so; whether the last segment is acknowledged with them."""
+    other, count = side.other, len(arrives_s)
+    order = np.argsort(arrives_s, kind="stable")
+    order_s = arrives_s[order]
+    place = np.empty(count, dtype=np.int64)
+    place[order] = np.arange(count)
+    done = np.searchsorted(np.maximum.accumulate(place), np.arange(count), side="right")
+    lag_s = _READ_S + side.network.lag_s() + other.more_lag_s
+    allowed = _UNREAD_SEGMENTS_FIRST if is_first else _UNREAD_SEGMENTS
+    rows, due_s = _due(order_s, done, lag_s, allowed)
+    is_last_due = bool(len(rows)) and int(rows[-1]) == count - 1
+    advance = np.diff(done, prepend=0)[rows]
+    packet_bytes = side.header_bytes + np.where(advance == 0, _SELECTIVE_ACK_BYTES, 0)
+    seen_s = other.host.outward.cross_many(due_s, packet_bytes, side.network.bulk_rng)
     ends = np.concatenate([[0], np.cumsum(size_bytes)])[done[rows]]
     is_seen = seen_s != LOST
     if other.lane and is_seen.any():
@@ -146,6 +149,34 @@ def _acknowledge(
         block["tcp_ack"] = (side.next_seq + ends[is_seen]) & 0xFFFF_FFFF
         side.network.capture.add_block(block)
     return is_last_due
+
+
+def _due(
+    order_s: npt.NDArray[np.float64], done: npt.NDArray[np.int64], lag_s: float, allowed: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64]]:
+    """Which arrivals are acknowledged, and when.
+
+    The kernel acknowledges a gap, and what fills it, at once; else the first segments in pairs, and then, each time
+    the program has read, what has come since if that is more than one segment.
+    """
+    count = len(order_s)
+    advance = np.diff(done, prepend=0)
+    read = np.floor((order_s - order_s[0]) / lag_s).astype(np.int64)
+    reads = np.flatnonzero(np.append(read[1:] != read[:-1], True))
+    since = np.diff(reads, prepend=-1)
+    is_lone = since < 2
+    lone_number = np.cumsum(is_lone)
+    reads = reads[~is_lone | (lone_number % 2 == 0)]
+    is_due = advance != 1
+    is_due[1 : min(allowed, count) : 2] = True
+    due_s = order_s + _KERNEL_S
+    is_read = np.zeros(count, dtype=np.bool_)
+    is_read[reads] = ~is_due[reads]
+    is_due |= is_read
+    begins_s = order_s[0] + read * lag_s
+    due_s = np.where(is_read, np.maximum(due_s, begins_s + lag_s), due_s)
+    rows = np.flatnonzero(is_due)
+    return rows, np.maximum.accumulate(due_s[rows])
 
 
 def _note_data(

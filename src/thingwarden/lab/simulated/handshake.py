@@ -129,20 +129,17 @@ class _Handshake:
             raise ConnectionRefusedError("nobody listens there")
         client, server = self._client, self._server
         client.rtt_s = server.rtt_s = at_s - self._asked_s
+        client.is_patient = True
         for side in (client, server):
             side.next_seq = (side.next_seq + 1) & SEQUENCE_MASK
             side.host.sides[side] = None
         client.received_to = server.next_seq
         seen_s = client.host.outward.cross(at_s + KERNEL_S, client.header_bytes)
         if seen_s != LOST:
-            self._note(
-                client,
-                pack_rest(
-                    seen_s, client.header_bytes, 0, TCP_ACK, client.next_seq, client.received_to, OPEN_WINDOW, b""
-                ),
-            )
+            seq, ack = client.next_seq, client.received_to
+            self._note(client, pack_rest(seen_s, client.header_bytes, 0, TCP_ACK, seq, ack, OPEN_WINDOW, b""))
         # A lost acknowledgement is made up for by the first data.
-        accepts_s = (seen_s if seen_s != LOST else at_s) + client.rtt_s / 2 + self._network.lag_s()
+        accepts_s = (seen_s if seen_s != LOST else at_s) + client.rtt_s / 2 + 2 * self._network.lag_s()
         server.last_due_s = accepts_s
         self._network.clock.call_at(accepts_s, self._accept)
         return client

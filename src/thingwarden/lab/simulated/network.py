@@ -10,6 +10,7 @@ Must never: deliver to a host that has no power.
 from __future__ import annotations
 
 import ipaddress
+import math
 import random
 from enum import Enum
 from functools import lru_cache
@@ -22,7 +23,7 @@ from thingwarden.lab.condition import Condition, Link
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, UPLINK, UPLINK6
 from thingwarden.lab.simulated.capture import Capture, pack_lane
 from thingwarden.lab.simulated.clock import Clock
-from thingwarden.lab.simulated.link import Channel
+from thingwarden.lab.simulated.link import ROUTING_S, Channel
 
 if TYPE_CHECKING:
     from thingwarden.lab.simulated.process import Process
@@ -36,9 +37,17 @@ GATEWAY_UPLINK6: Final = str(UPLINK6[2])
 _NEIGHBOUR_KNOWN_S: Final = 30.0
 """How long a neighbour's link-layer address is used after it was last heard of."""
 _FIRST_PORT, _LAST_PORT = 32768, 60999
-_LAG_LEAST_S: Final = 60e-6
-_LAG_MEAN_MORE_S: Final = 90e-6
+_LAG_LEAST_S: Final = 40e-6
+_LAG_MEAN_MORE_S: Final = 50e-6
 """From a packet's arrival to the program that waits for it."""
+_DATAGRAM_LAG_S: Final = 1.2e-4
+"""What a program takes more to notice a datagram; the gateway's daemons are quicker."""
+_BUSY_SHARE: Final = 0.03
+_BUSY_MEAN_S: Final = 1e-3
+"""How often a program finds its processor taken, and for how long."""
+_EFFORT_LEAST_S: Final = 40e-6
+_EFFORT_MEAN_MORE_S: Final = 40e-6
+"""From one thing that a program sends to the next."""
 _MULTICAST_MACS: Final = {4: 0x0100_5E00_0000, 6: 0x3333_0000_0000}
 _BROADCAST_MAC: Final = 0xFFFF_FFFF_FFFF
 
@@ -56,6 +65,7 @@ class Host:
 
     Attributes:
         outward, inward: the two directions of its link, from and to the gateway.
+        more_lag_s: until a program notices a datagram, beyond ``Network.lag_s``.
         is_up: has power.
         down_since_s: when it lost it; minus infinity if it never had any.
         refuses: every packet to it is answered by a reset or by unreachable.
@@ -72,8 +82,10 @@ class Host:
         self.mac = int(mac.replace(":", ""), 16)
         self.addresses = addresses
         self.link_local = _link_local(self.mac)
-        self.outward = Channel(link, rng)
-        self.inward = Channel(link, rng)
+        more_s = ROUTING_S if place is Place.INTERNET else 0.0
+        self.outward = Channel(link, rng, more_s)
+        self.inward = Channel(link, rng, more_s)
+        self.more_lag_s = 0.0 if place is Place.GATEWAY else _DATAGRAM_LAG_S
         self.is_up = True
         self.down_since_s = -np.inf
         self.refuses = False
@@ -216,7 +228,13 @@ class Network:
 
     def lag_s(self) -> float:
         """Draw the time that a program takes to notice what has come."""
-        return _LAG_LEAST_S + self.rng.expovariate(1.0) * _LAG_MEAN_MORE_S
+        share = self.rng.random()
+        lag_s = _LAG_LEAST_S - math.log(1.0 - share) * _LAG_MEAN_MORE_S
+        return lag_s if share < 1.0 - _BUSY_SHARE else lag_s + self.rng.expovariate(1.0) * _BUSY_MEAN_S
+
+    def effort_s(self) -> float:
+        """Draw the time that a program takes for sending something."""
+        return _EFFORT_LEAST_S - math.log(1.0 - self.rng.random()) * _EFFORT_MEAN_MORE_S
 
 
 @lru_cache(maxsize=65536)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 _NEVER_LABELLED: Final = 0
 _SWEEP_COUNT: Final = 256
+_TLS_OBJECT_S: Final = 2.5e-4
+_AUTHORITY_S: Final = (0.004, 0.011)
 
 LabelTo = Callable[[str, int, int], int]
 UseTool = Callable[["SimulatedWorld", Tool], Coroutine[Any, Any, None]]
@@ -43,6 +45,8 @@ class Process:
         use_tool: runs a packaged program.
         label_to: what packets to an address, protocol and port are labelled with.
         tasks: by name; the others are what it opened and has not closed.
+        is_native: whether it is a packaged daemon, which loses no time on timers.
+        has_authority: whether it has read whom it trusts, which takes a moment once.
     """
 
     network: Network
@@ -57,6 +61,8 @@ class Process:
     sides: dict[Side, None] = field(default_factory=dict)
     sockets: dict[SimulatedDatagrams, None] = field(default_factory=dict)
     ports: list[int] = field(default_factory=list)
+    has_authority: bool = False
+    is_native: bool = False
 
     def run(self, coroutine: Coroutine[Any, Any, None], name: str) -> Task:
         """Run a coroutine as a task of this process.
@@ -70,6 +76,13 @@ class Process:
         task = self.network.clock.start(coroutine, name, self.me.name, self._forget)
         self.tasks[name] = task
         return task
+
+    def prepare_tls_s(self) -> float:
+        """Draw what this process takes before it greets a TLS server."""
+        rng = self.network.rng
+        span_s = rng.expovariate(1.0 / _TLS_OBJECT_S) + (0.0 if self.has_authority else rng.uniform(*_AUTHORITY_S))
+        self.has_authority = True
+        return span_s
 
     def hold(self, side: Side) -> None:
         """A connection is this process's own."""

@@ -22,7 +22,7 @@ _FOUND: Final = 0x8580
 _NO_SUCH_NAME: Final = 0x8583
 _NO_FAULT: Final = 0
 _MOST_LABELS: Final = 64
-_WORKS_S: Final = (20e-6, 180e-6)
+_WORKS_S: Final = (1e-6, 40e-6)
 _VERSIONS: Final = {TYPE_A: 4, TYPE_AAAA: 6}
 
 Names = Mapping[str, tuple[str, ...]]

@@ -144,7 +144,7 @@ class Simulation:
             self._clock.call_at(item.at_s, self._carry_out, (index, item))
 
     def _start_daemons(self) -> None:
-        process = self._process(GATEWAY_NAME)
+        process = self._process(GATEWAY_NAME, is_native=True)
         world = SimulatedWorld(process, "daemons")
         process.run(serve_names(world, self._names), "resolver")
         process.run(serve_leases(world, self._leases), "leases")
@@ -152,11 +152,13 @@ class Simulation:
     def _start_life(self, name: str, *, is_booting: bool = False) -> None:
         process = self._process(name, is_booting=is_booting)
         if process.me.kind == "hub":
-            daemon = self._process(name)
+            daemon = self._process(name, is_native=True)
             daemon.run(serve_mqtt(SimulatedWorld(daemon, "broker")), "broker")
         process.run(self._life(SimulatedWorld(process)), "main")
 
-    def _process(self, name: str, *, is_booting: bool = False, label_to: LabelTo = label_nothing) -> Process:
+    def _process(
+        self, name: str, *, is_booting: bool = False, is_native: bool = False, label_to: LabelTo = label_nothing
+    ) -> Process:
         host = self._hosts[name]
         process = Process(
             network=self._network,
@@ -167,6 +169,7 @@ class Simulation:
             starts_at_hour=self._schedule.starts_at_hour,
             use_tool=use_tool,
             label_to=label_to,
+            is_native=is_native,
         )
         host.processes[process] = None
         return process

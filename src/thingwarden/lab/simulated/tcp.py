@@ -7,12 +7,13 @@ Source: RFC 9293, RFC 6298; the rules for delayed acknowledgements are those of 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from thingwarden.domain.packet import TCP_ACK, TCP_FIN, TCP_RST
-from thingwarden.lab.simulated.bulk import Burst, send_burst
+from thingwarden.lab.simulated.bulk import FIRST_WINDOW, Burst, send_burst
 from thingwarden.lab.simulated.capture import pack_rest
 from thingwarden.lab.simulated.clock import FOREVER, Waiter
 from thingwarden.lab.simulated.link import LOST
@@ -29,15 +30,17 @@ MTU_BYTES: Final = 1500
 OPEN_WINDOW: Final = 502
 
 KERNEL_S: Final = 6e-6
-_DELAYED_ACK_S: Final = 0.04
+DELAYED_ACK_S: Final = 0.04
+_TICK_S: Final = 0.004
+_FOLLOWING_S: Final = 1e-6
+_USUAL_RTT_S: Final = 6e-5
 _LEAST_RETRY_S: Final = 0.2
 _MOST_RETRY_S: Final = 120.0
 _MOST_RETRIES: Final = 15
 _ORPHAN_RETRIES: Final = 8
 _FAREWELL_S: Final = 5.0
 """How long a closed connection lets data pass unread before the kernel answers it by a reset."""
-_FIRST_WINDOW: Final = 10
-_SLICE_BYTES: Final = 1 << 17
+SLICE_BYTES: Final = 1 << 17
 SEQUENCE_MASK: Final = 0xFFFF_FFFF
 
 OnAccept: TypeAlias = Callable[["Side"], None]
@@ -67,10 +70,10 @@ class Side:
     """
 
     __slots__ = (
-        "ack_due_s", "ack_due_to", "burst_seen_s", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
-        "host", "is_closed", "is_gone", "lane", "last_due_s", "last_heard_s", "mss_bytes", "network",
-        "next_seq", "other", "peer_name", "quick_left", "received_to", "rtt_s", "segments_allowed", "sent_fin",
-        "unread", "unsent", "version", "waiter",
+        "ack_due_s", "ack_due_to", "arriving", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
+        "held", "host", "is_closed", "is_gone", "is_patient", "lane", "last_due_s", "last_heard_s", "last_seen_s",
+        "more_lag_s", "mss_bytes", "network", "next_seq", "other", "peer_name", "received_to", "rtt_s",
+        "segments_allowed", "sent_fin", "small_done_s", "unread", "unsent", "version", "waiter",
     )  # fmt: skip
 
     other: Side
@@ -84,21 +87,20 @@ class Side:
         self.header_bytes = IP_BYTES[version] + _STAMPED_TCP_BYTES
         self.mss_bytes = MTU_BYTES - self.header_bytes
         self.next_seq = network.rng.getrandbits(32)
-        self.received_to = 0
-        self.rtt_s = 1e-4
-        self.segments_allowed = _FIRST_WINDOW
-        self.free_at_s = self.last_due_s = self.burst_seen_s = 0.0
-        self.last_heard_s = -FOREVER
-        self.has_replied = False
-        self.ack_due_s = FOREVER
-        self.ack_due_to = 0
+        self.received_to = self.ack_due_to = 0
+        self.rtt_s = _USUAL_RTT_S
+        self.segments_allowed = FIRST_WINDOW
+        self.free_at_s = self.last_due_s = self.last_seen_s = self.more_lag_s = 0.0
+        self.last_heard_s = self.small_done_s = -FOREVER
+        self.ack_due_s = self.closed_at_s = FOREVER
+        self.has_replied = self.is_patient = False
+        self.sent_fin = self.got_fin = self.is_closed = self.is_gone = False
         self.unread: list[bytes] = []
+        self.arriving: deque[tuple[_Segment, float, bool]] = deque()
+        self.held: list[_Segment] = []
         self.unsent: list[_Segment] | None = None
         self.waiter: Waiter | None = None
         self.error: OSError | None = None
-        self.quick_left = 16
-        self.sent_fin = self.got_fin = self.is_closed = self.is_gone = False
-        self.closed_at_s = FOREVER
 
     @property
     def peer(self) -> tuple[str, int]:
@@ -120,10 +122,10 @@ class Side:
             OSError: the connection is gone.
         """
         self.require_open()
-        while wire_bytes > _SLICE_BYTES:
-            part = data[:_SLICE_BYTES]
-            self.transmit(part, _SLICE_BYTES, head)
-            data, wire_bytes, head = data[_SLICE_BYTES:], wire_bytes - _SLICE_BYTES, b""
+        while wire_bytes > SLICE_BYTES:
+            part = data[:SLICE_BYTES]
+            self.transmit(part, SLICE_BYTES, head)
+            data, wire_bytes, head = data[SLICE_BYTES:], wire_bytes - SLICE_BYTES, b""
             await self.network.clock.sleep(self.free_at_s - self.network.clock.now_s)
             self.require_open()
         if wire_bytes:
@@ -174,7 +176,7 @@ class Side:
         if self.sent_fin and self.got_fin:
             self.is_closed = True
             return
-        self._reset(self.network.clock.now_s)
+        self._reset(max(self.network.clock.now_s, self.free_at_s))
 
     def require_open(self) -> None:
         """Raise what keeps data from being sent.
@@ -188,37 +190,79 @@ class Side:
             raise BrokenPipeError("sending after the end")
 
     def transmit(self, data: bytes, wire_bytes: int, head: bytes) -> None:
-        """Put up to ``_SLICE_BYTES`` on their way; they reach the other program as ``data``."""
+        """Put up to ``SLICE_BYTES`` on their way; they reach the other program as ``data``."""
         at_s = max(self.network.clock.now_s + KERNEL_S, self.free_at_s)
+        self.free_at_s = at_s + self.network.effort_s()
+        is_small = wire_bytes < self.mss_bytes
+        if self.held or (is_small and self.is_patient and at_s < self.small_done_s):
+            self._hold(data, wire_bytes, head)
+            return
+        self._transmit_at(at_s, data, wire_bytes, head, is_fin=False)
+
+    def send_fin(self) -> None:
+        """Send no more."""
+        if self.sent_fin or self.is_gone or self.error is not None:
+            return
+        at_s = max(self.network.clock.now_s + self.network.effort_s(), self.free_at_s)
+        self._absorb(at_s)
+        self.sent_fin = True
+        held = self._take_held()
+        if held is None or held.wire_bytes > self.mss_bytes:
+            if held is not None:
+                self._transmit_at(at_s, held.data, held.wire_bytes, held.head, is_fin=False)
+            self._transmit_at(at_s, b"", 0, b"", is_fin=True)
+        else:
+            self._transmit_at(at_s, held.data, held.wire_bytes, held.head, is_fin=True)
+        self._forget_if_over()
+
+    def _hold(self, data: bytes, wire_bytes: int, head: bytes) -> None:
+        """Keep small data back until the small data before it is acknowledged (RFC 896) or a segment is full."""
+        self.held.append(_Segment(0, wire_bytes, head, data, False))
+        if sum(each.wire_bytes for each in self.held) >= self.mss_bytes:
+            self._release(None)
+        elif self.small_done_s == FOREVER and self.other.ack_due_s != FOREVER:
+            self.network.clock.call_at(self.other.ack_due_s, self.other.settle_now)
+        elif self.small_done_s != FOREVER:
+            self.network.clock.call_at(self.small_done_s, self._release)
+
+    def _release(self, _: object) -> None:
+        held = self._take_held()
+        if held is not None and not self.is_gone:
+            at_s = max(self.network.clock.now_s, self.free_at_s)
+            self._transmit_at(at_s, held.data, held.wire_bytes, held.head, is_fin=False)
+
+    def _take_held(self) -> _Segment | None:
+        """All that is held back, as one."""
+        if not self.held:
+            return None
+        data = b"".join(each.data for each in self.held)
+        joined = _Segment(0, sum(each.wire_bytes for each in self.held), self.held[0].head, data, False)
+        self.held.clear()
+        return joined
+
+    def _transmit_at(self, at_s: float, data: bytes, wire_bytes: int, head: bytes, *, is_fin: bool) -> None:
         self._note_reply(at_s)
         if wire_bytes <= self.mss_bytes:
-            segment = _Segment(self.next_seq, wire_bytes, head, data, False)
-            self.next_seq = (self.next_seq + wire_bytes) & SEQUENCE_MASK
+            segment = _Segment(self.next_seq, wire_bytes, head, data, is_fin)
+            self.next_seq = (self.next_seq + wire_bytes + is_fin) & SEQUENCE_MASK
             self._launch(segment, at_s)
         elif self.unsent is None and self.network.can_pass(self.host, self.other.host):
             self._launch_burst(data, wire_bytes, head, at_s)
         else:
             self._launch_in_pieces(data, wire_bytes, head, at_s)
 
-    def send_fin(self) -> None:
-        """Send no more."""
-        if self.sent_fin or self.is_gone or self.error is not None:
-            return
-        at_s = max(self.network.clock.now_s + KERNEL_S, self.free_at_s)
-        self._note_reply(at_s)
-        self.sent_fin = True
-        segment = _Segment(self.next_seq, 0, b"", b"", True)
-        self.next_seq = (self.next_seq + 1) & SEQUENCE_MASK
-        self._launch(segment, at_s)
-        self._forget_if_over()
-
     def settle(self, until_s: float) -> None:
         """Send the delayed acknowledgement if it was due before ``until_s``."""
         if self.ack_due_s < until_s:
+            if self.ack_due_s >= self.last_heard_s + DELAYED_ACK_S:
+                # Waiting for something to send along was in vain: the kernel now acknowledges at once again.
+                self.has_replied = False
             self._send_ack(self.ack_due_s, self.ack_due_to)
             self.ack_due_s = FOREVER
-            # Waiting for something to send along was in vain: the kernel now acknowledges at once again.
-            self.has_replied = False
+
+    def settle_now(self, _: object) -> None:
+        """As ``settle``, when somebody waits for the acknowledgement."""
+        self.settle(self.network.clock.now_s + KERNEL_S)
 
     def vanish(self) -> None:
         """The host has lost its power: what it had to send is not sent."""
@@ -229,58 +273,74 @@ class Side:
 
     def _note_reply(self, at_s: float) -> None:
         """Sending carries an acknowledgement; an answer given soon makes the kernel wait for the next one."""
+        self._absorb(at_s)
         self.settle(at_s)
-        self.ack_due_s = FOREVER
-        if at_s - self.last_heard_s < _DELAYED_ACK_S:
+        if self.ack_due_s != FOREVER:
+            self.ack_due_s = FOREVER
+            self._tell_acknowledged(at_s + self.rtt_s / 2)
+        if at_s - self.last_heard_s < DELAYED_ACK_S:
             self.has_replied = True
+
+    def _tell_acknowledged(self, arrives_s: float) -> None:
+        """The other side learns at ``arrives_s`` that all it sent has come, and may send what it holds back."""
+        other = self.other
+        if other.small_done_s > arrives_s:
+            other.small_done_s = arrives_s
+            if other.held:
+                self.network.clock.call_at(max(arrives_s, self.network.clock.now_s), other._release)
 
     def _launch(self, segment: _Segment, at_s: float) -> None:
         """Send one segment, again after each loss; behind those that wait for a way."""
         if self.unsent is not None:
             self.unsent.append(segment)
             return
-        receiver = self.other.host
-        if not self.network.can_pass(self.host, receiver):
+        other = self.other
+        if segment.wire_bytes < self.mss_bytes:
+            self.small_done_s = FOREVER
+        if not self.network.can_pass(self.host, other.host):
             self._record(segment, at_s)
             self.unsent = [segment]
             self.network.clock.call_at(at_s + _LEAST_RETRY_S + self.rtt_s, self._retry, 1)
             return
         retry_s = _LEAST_RETRY_S + self.rtt_s
-        arrives_s = LOST
         size_bytes = self.header_bytes + segment.wire_bytes
         seen_s = self._record(segment, at_s)
-        if seen_s != LOST:
-            arrives_s = receiver.inward.cross(seen_s, size_bytes)
+        arrives_s = LOST if seen_s == LOST else other.host.inward.cross(seen_s, size_bytes)
         while arrives_s == LOST:
             at_s += retry_s
             retry_s *= 2
             seen_s = self._record(segment, at_s, is_again=True)
             if seen_s != LOST:
-                arrives_s = receiver.inward.cross_alone(seen_s, size_bytes)
+                arrives_s = other.host.inward.cross_alone(seen_s, size_bytes)
+        if not other.has_replied:
+            self.small_done_s = arrives_s + self.rtt_s / 2
         self._hand_over(segment, arrives_s)
 
     def _record(self, segment: _Segment, at_s: float, *, is_again: bool = False) -> float:
+        """When a segment sent at ``at_s`` passes the capture, which notes it; ``LOST`` if it does not get there."""
         size_bytes = self.header_bytes + segment.wire_bytes
-        outward = self.host.outward
-        seen_s = outward.cross_alone(at_s, size_bytes) if is_again else outward.cross(at_s, size_bytes)
-        if seen_s < self.burst_seen_s:
-            seen_s = self.burst_seen_s = self.burst_seen_s + KERNEL_S
+        if is_again:
+            seen_s = self.host.outward.cross_alone(at_s, size_bytes)
+        else:
+            seen_s = self.host.outward.cross(at_s, size_bytes)
+            if seen_s == LOST:
+                return LOST
+            seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if seen_s != LOST and self.lane and self.network.is_neighbour_known(self.host, self.other.host):
             flags = TCP_ACK | (TCP_PSH if segment.wire_bytes else 0) | (TCP_FIN if segment.is_fin else 0)
-            self.network.capture.rows.append(
-                self.lane
-                + pack_rest(
-                    seen_s, size_bytes, segment.wire_bytes, flags, segment.seq, self.received_to, OPEN_WINDOW,
-                    segment.head,
-                )
-            )  # fmt: skip
+            self._note(seen_s, size_bytes, segment.wire_bytes, flags, segment.seq, segment.head)
         return seen_s
+
+    def _note(self, seen_s: float, size_bytes: int, wire_bytes: int, flags: int, seq: int, head: bytes) -> None:
+        rest = pack_rest(seen_s, size_bytes, wire_bytes, flags, seq, self.received_to, OPEN_WINDOW, head)
+        self.network.capture.rows.append(self.lane + rest)
 
     def _hand_over(self, segment: _Segment, arrives_s: float, *, is_acknowledged: bool = False) -> None:
         other = self.other
-        due_s = max(arrives_s + self.network.lag_s(), other.last_due_s)
+        due_s = max(arrives_s + self.network.lag_s() + other.more_lag_s, other.last_due_s)
         other.last_due_s = due_s
-        self.network.clock.call_at(due_s, other.deliver, (segment, arrives_s, is_acknowledged))
+        other.arriving.append((segment, arrives_s, is_acknowledged))
+        self.network.clock.call_at(due_s, other.deliver, (segment, arrives_s))
 
     def _launch_in_pieces(self, data: bytes, wire_bytes: int, head: bytes, at_s: float) -> None:
         """Queue what cannot pass now, cut as the kernel will send it."""
@@ -295,18 +355,11 @@ class Side:
             sent_bytes, head = sent_bytes + part_bytes, b""
 
     def _launch_burst(self, data: bytes, wire_bytes: int, head: bytes, at_s: float) -> None:
-        burst = Burst(
-            wire_bytes=wire_bytes,
-            head=head,
-            at_s=at_s,
-            quick_acks=0 if self.other.has_replied else self.other.quick_left,
-        )
-        landing = send_burst(self, burst)
-        self.other.quick_left = max(0, self.other.quick_left - landing.segment_count)
+        landing = send_burst(self, Burst(wire_bytes=wire_bytes, head=head, at_s=at_s))
         segment = _Segment(self.next_seq, wire_bytes, b"", data, False)
         self.next_seq = (self.next_seq + wire_bytes) & SEQUENCE_MASK
-        self.free_at_s = landing.sent_at_s
-        self.burst_seen_s = landing.seen_at_s
+        self.free_at_s = max(self.free_at_s, landing.sent_at_s)
+        self.small_done_s = landing.arrived_at_s + self.rtt_s / 2 if landing.is_acknowledged else FOREVER
         self._hand_over(segment, landing.arrived_at_s, is_acknowledged=landing.is_acknowledged)
 
     def _retry(self, attempt: int) -> None:
@@ -326,78 +379,88 @@ class Side:
         pause_s = min((_LEAST_RETRY_S + self.rtt_s) * 2.0**attempt, _MOST_RETRY_S)
         clock.call_at(clock.now_s + pause_s, self._retry, attempt + 1)
 
-    def deliver(self, arrival: tuple[_Segment, float, bool]) -> None:
-        """A segment has come."""
-        segment, at_s, is_acknowledged = arrival
+    def deliver(self, arrival: tuple[_Segment, float]) -> None:
+        """The program notices a segment that has come."""
+        segment, at_s = arrival
         if not self.host.is_up:
             return
         is_late = self.is_closed and segment.wire_bytes and at_s > self.closed_at_s + _FAREWELL_S
         if self.is_gone or self.host.refuses or is_late:
-            self._answer_by_reset(segment, at_s)
+            self.arriving.clear()
+            self._answer_by_reset(at_s)
             return
-        self._acknowledge(segment, at_s, is_acknowledged=is_acknowledged)
+        self._absorb(self.network.clock.now_s)
+        if segment.data and not self.is_closed:
+            self.unread.append(segment.data)
         if segment.is_fin:
             self.got_fin = True
             self._forget_if_over()
         elif self.is_closed or not segment.data:
             return
-        else:
-            self.unread.append(segment.data)
         self._wake()
 
+    def _absorb(self, until_s: float) -> None:
+        """Let the kernel see what has come until then, whether the program has noticed it or not."""
+        arriving = self.arriving
+        while arriving and arriving[0][1] <= until_s:
+            segment, at_s, is_acknowledged = arriving.popleft()
+            self._acknowledge(segment, at_s, is_acknowledged=is_acknowledged)
+
     def _acknowledge(self, segment: _Segment, at_s: float, *, is_acknowledged: bool) -> None:
+        """Acknowledge at once, or when the program has read, or later, in the hope of something to send along."""
         self.settle(at_s)
         waits_already = self.ack_due_s != FOREVER
-        self.received_to = (segment.seq + segment.wire_bytes + segment.is_fin) & SEQUENCE_MASK
+        self.received_to = self.ack_due_to = (segment.seq + segment.wire_bytes + segment.is_fin) & SEQUENCE_MASK
         self.last_heard_s = at_s
         self.ack_due_s = FOREVER
         if segment.is_fin and not self.sent_fin:
             self.has_replied = True
         elif is_acknowledged:
+            self._tell_acknowledged(at_s + self.rtt_s / 2)
             return
-        if not self.has_replied or waits_already or (segment.is_fin and self.sent_fin):
+        if not self.has_replied or (segment.is_fin and self.sent_fin):
             self._send_ack(at_s + KERNEL_S, self.received_to)
+        elif waits_already:
+            self.ack_due_s = self.network.clock.now_s
         else:
-            self.ack_due_s, self.ack_due_to = at_s + _DELAYED_ACK_S, self.received_to
+            self.ack_due_s = at_s + DELAYED_ACK_S + self.network.rng.random() * _TICK_S
+        if self.other.held and self.ack_due_s != FOREVER:
+            self.network.clock.call_at(self.ack_due_s, self.settle_now)
 
     def _send_ack(self, at_s: float, received_to: int) -> None:
-        seen_s = self.host.outward.cross(at_s, self.header_bytes)
-        if seen_s != LOST and self.lane:
-            self.network.capture.rows.append(
-                self.lane
-                + pack_rest(seen_s, self.header_bytes, 0, TCP_ACK, self.next_seq, received_to, OPEN_WINDOW, b"")
-            )
-
-    def _answer_by_reset(self, segment: _Segment, at_s: float) -> None:
-        """What a kernel says to a segment of a connection that it does not know."""
-        self.is_gone = True
-        size_bytes = IP_BYTES[self.version] + PLAIN_TCP_BYTES
-        seen_s = self.host.outward.cross(at_s + KERNEL_S, size_bytes)
+        seen_s = self.host.outward.cross_alone(at_s, self.header_bytes)
         if seen_s == LOST:
             return
+        # What came while something was being sent is acknowledged behind it.
+        seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if self.lane:
-            self.network.capture.rows.append(
-                self.lane + pack_rest(seen_s, size_bytes, 0, TCP_RST, self.next_seq, 0, 0, b"")
-            )
-        self._let_fail(seen_s, size_bytes)
+            rest = pack_rest(seen_s, self.header_bytes, 0, TCP_ACK, self.next_seq, received_to, OPEN_WINDOW, b"")
+            self.network.capture.rows.append(self.lane + rest)
+        self._tell_acknowledged(seen_s + self.rtt_s / 2)
+
+    def _answer_by_reset(self, at_s: float) -> None:
+        """What a kernel says to a segment of a connection that it does not know."""
+        self.is_gone = True
+        self._send_reset(at_s, IP_BYTES[self.version] + PLAIN_TCP_BYTES, TCP_RST)
 
     def _reset(self, at_s: float) -> None:
         self.settle(at_s)
         self.ack_due_s = FOREVER
         self.is_gone = self.is_closed = True
-        self.host.sides.pop(self, None)
-        seen_s = self.host.outward.cross(at_s + KERNEL_S, self.header_bytes)
         self.error = ConnectionAbortedError("aborted here")
+        self.host.sides.pop(self, None)
+        self._send_reset(at_s, self.header_bytes, TCP_RST | TCP_ACK)
+
+    def _send_reset(self, at_s: float, size_bytes: int, flags: int) -> None:
+        seen_s = self.host.outward.cross(at_s + KERNEL_S, size_bytes)
         if seen_s == LOST:
             return
+        seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if self.lane:
-            self.network.capture.rows.append(
-                self.lane
-                + pack_rest(
-                    seen_s, self.header_bytes, 0, TCP_RST | TCP_ACK, self.next_seq, self.received_to, OPEN_WINDOW, b""
-                )
-            )
-        self._let_fail(seen_s, self.header_bytes)
+            ack, window = (self.received_to, OPEN_WINDOW) if flags & TCP_ACK else (0, 0)
+            rest = pack_rest(seen_s, size_bytes, 0, flags, self.next_seq, ack, window, b"")
+            self.network.capture.rows.append(self.lane + rest)
+        self._let_fail(seen_s, size_bytes)
 
     def _let_fail(self, seen_s: float, size_bytes: int) -> None:
         other = self.other

@@ -209,7 +209,7 @@ class DatagramPlane:
         arrives_s = receiver.inward.cross(seen_s, size_bytes)
         if arrives_s != LOST and receiver.is_up:
             packet = (socket, sender, seen_source, receiver, real_target, data)
-            network.clock.call_at(arrives_s + network.lag_s(), self._arrive, packet)
+            network.clock.call_at(arrives_s + network.lag_s() + receiver.more_lag_s, self._arrive, packet)
 
     def _arrive(self, packet: tuple[SimulatedDatagrams, Host, Endpoint, Host, Endpoint, bytes]) -> None:
         asker, sender, source, receiver, target, data = packet

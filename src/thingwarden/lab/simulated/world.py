@@ -24,6 +24,11 @@ from thingwarden.lab.tool import Tool
 from thingwarden.lab.world import Behaviour, Handler, Identity, Stream
 
 _HANDSHAKE_S: Final = 10.0
+_OVERSLEEP_LEAST_S: Final = 1.5e-4
+_OVERSLEEP_SPREAD_S: Final = 1e-3
+"""A kernel's poll counts in whole milliseconds and returns late."""
+_DIALLED_S: Final = 2.5e-4
+"""What a program does on average between getting a connection and having it."""
 
 
 class SimulatedWorld:
@@ -68,7 +73,10 @@ class SimulatedWorld:
 
     async def sleep(self, span_s: float) -> None:
         """Let ``span_s`` seconds pass."""
-        await self._process.network.clock.sleep(span_s)
+        network = self._process.network
+        if not self._process.is_native:
+            span_s += _OVERSLEEP_LEAST_S + network.rng.random() * _OVERSLEEP_SPREAD_S
+        await network.clock.sleep(span_s)
 
     def spawn(self, behaviour: Behaviour, name: str) -> None:
         """Run ``behaviour`` beside this task."""
@@ -97,9 +105,10 @@ class SimulatedWorld:
         )
         side = await open_connection(network, call)
         process.hold(side)
-        await network.clock.sleep(network.lag_s())
+        await network.clock.sleep(network.lag_s() + network.rng.expovariate(1.0 / _DIALLED_S))
         if not tls_name:
             return side
+        await network.clock.sleep(process.prepare_tls_s())
         try:
             return await greet_server(side, gives_up_s - network.clock.now_s)
         except BaseException:
