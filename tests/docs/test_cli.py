@@ -15,6 +15,7 @@ from thingwarden.cli import main
 from thingwarden.cli.app import root
 from thingwarden.config import PACKAGED_SAMPLE
 
+RECIPE = Path(__file__).parents[2] / "recipes" / "lab-corpus.toml"
 EVERYWHERE = {"--json", "--debug", "--config", "--help", "--version"}
 
 
@@ -99,11 +100,15 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     records += _records(
         capsys, "lab", "run", "sample", "--simulated", "--duration-s", "10", "--out", str(tmp_path / "lab")
     )
+    corpus = tmp_path / "corpus"
+    records += _records(capsys, "lab", "corpus", str(RECIPE), "--networks", "1", "--jobs", "1", "--out", str(corpus))
+    growth = ("--out", str(tmp_path), "--picture", str(tmp_path / "growth.svg"))
+    records += _records(capsys, "bench", "growth", str(corpus), *growth)
     records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
     assert records
     for record in records:
         assert set(record) - {"type"} == documented[record["type"]], record["type"]
-    not_run_here = {"trained", "zeek_agreement", "metering_speed"}
+    not_run_here = {"trained", "zeek_agreement", "metering_speed", "domain_gap"}
     assert {record["type"] for record in records} | not_run_here | {"refusal"} == set(documented)
 
 

@@ -111,7 +111,7 @@ def read_run_folder(folder: Path, number: int) -> RunFlows:
     """
     truth = read_truth(folder / "truth.json")
     flows = read_flows(next(folder.glob("*.pcap.gz")))
-    kinds = {address: device.kind for device in truth.devices for address in device.addresses}
+    kinds = {name: device.kind for device in truth.devices for name in (device.mac, *device.addresses)}
     return RunFlows(run=number, flows=label_flows(flows, truth, read_timing(folder / "timing.json")), kinds=kinds)
 
 

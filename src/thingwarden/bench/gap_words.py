@@ -18,6 +18,7 @@ import numpy.typing as npt
 from thingwarden.bench.domain_gap import WorldWords, sample_words
 from thingwarden.bench.weighting import require_labels
 from thingwarden.bench.words import join_words
+from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
@@ -38,7 +39,7 @@ class RunFlows:
     Attributes:
         run: number; equal for the real and the simulated run of one scenario and seed.
         flows: labelled.
-        kinds: of the LAN's hosts, by address as text.
+        kinds: of the LAN's hosts, by MAC and by address, as text.
     """
 
     run: int
@@ -55,7 +56,7 @@ def read_run(run: RunFlows, vocabulary: Vocabulary) -> WorldWords:
     """All words of a run, opening and closing; a malicious flow's by its act, any other by its device's kind."""
     encoder = SentenceEncoder(vocabulary)
     words = join_words(encoder.encode(run.flows))
-    kinds = [run.kinds.get(str(device.address), _OUTSIDE).encode() for device in encoder.devices]
+    kinds = [_kind(device, run.kinds).encode() for device in encoder.devices]
     labels = require_labels(run.flows)
     malicious = labels.malicious[words.flow] == 1
     subject = np.where(malicious, _acts(labels.detail)[words.flow], np.array(kinds, dtype="S48")[words.device])
@@ -70,6 +71,10 @@ def read_run(run: RunFlows, vocabulary: Vocabulary) -> WorldWords:
 def read_world(runs: Sequence[RunFlows], vocabulary: Vocabulary) -> WorldWords:
     """The words of all runs; at least one run."""
     return WorldWords.join([read_run(run, vocabulary) for run in runs if len(run.flows)])
+
+
+def _kind(device: Device, kinds: Mapping[str, str]) -> str:
+    return kinds.get(device.mac or "") or kinds.get(str(device.address), _OUTSIDE)
 
 
 def _acts(detail: npt.NDArray[np.bytes_]) -> npt.NDArray[np.bytes_]:
@@ -92,7 +97,7 @@ def read_lab_benign(folder: Path, most_networks: int) -> list[RunFlows]:
         RunFlows(
             run=network.number,
             flows=read_network(folder, network),
-            kinds={device.ip: device.kind for device in network.devices},
+            kinds={name: device.kind for device in network.devices for name in (device.ip, device.mac)},
         )
         for network in networks
     ]

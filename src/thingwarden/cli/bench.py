@@ -11,6 +11,7 @@ from pathlib import Path
 
 import click
 
+from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
@@ -19,6 +20,10 @@ from thingwarden.cli.model import model_option, open_artifact
 @click.group("bench")
 def bench_group() -> None:
     """Measure the model and every baseline on the same folds and fields (extra: bench)."""
+
+
+bench_group.add_command(gap)
+bench_group.add_command(growth)
 
 
 @bench_group.command("accuracy")

@@ -95,7 +95,7 @@ def gap(
     for name, findings in found.items():
         measured = figures(findings)
         if invocation.wants_json:
-            invocation.emit("domain_gap", {"comparison": name, **measured})
+            invocation.emit("domain_gap", {"comparison": name, "figures": measured})
         auc = measured["all"]
         invocation.show(
             f"{findings.names[0]} against {findings.names[1]}: AUC {auc['auc']:.3f} "

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from thingwarden.cli.invocation import Invocation, common_options, quantity, table
+from thingwarden.cli.lab_corpus import corpus
 
 if TYPE_CHECKING:
     from thingwarden.lab.recipe import Recipe
@@ -32,6 +33,9 @@ _CONDITION: Final = click.option("--condition", default="", metavar="NAME", help
 @click.group("lab")
 def lab_group() -> None:
     """Networks of IoT devices with attacks and ground truth."""
+
+
+lab_group.add_command(corpus)
 
 
 @lab_group.command("run")

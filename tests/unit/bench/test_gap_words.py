@@ -94,7 +94,7 @@ def test_networks_under_attack_are_left_out_whole(tmp_path: Path) -> None:
     write_manifest(tmp_path, LabManifest(recipe_sha256="0" * 64, seed=0, networks=tuple(networks)))
     runs = read_lab_benign(tmp_path, 9)
     assert [run.run for run in runs] == [1, 2]
-    assert runs[0].kinds == {"192.168.1.10": "plug"}
+    assert runs[0].kinds == {"192.168.1.10": "plug", "02:00:00:00:00:01": "plug"}
     assert len(read_lab_benign(tmp_path, 1)) == 1
 
 
