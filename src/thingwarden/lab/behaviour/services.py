@@ -73,7 +73,7 @@ async def serve_datagrams(world: World, socket: Datagrams) -> None:
             elif answer := _answer(world, datagram, port):
                 await socket.send(address, port, answer)
         except OSError:
-            continue
+            await world.sleep(session.AFTER_ERROR_S)
 
 
 def _answer(world: World, datagram: bytes, port: int) -> bytes:

@@ -28,6 +28,7 @@ OBSERVE: Final = 6
 URI_PATH: Final = 11
 _ACK_TIMEOUT_S: Final = 2.0
 _MAX_RETRANSMIT: Final = 4
+_AFTER_ERROR_S: Final = 0.1
 _PAYLOAD_MARK: Final = b"\xff"
 
 
@@ -174,6 +175,7 @@ async def serve_coap(world: World, socket: Datagrams, answer_bytes: int, *, noti
             continue
         except OSError:
             observers.clear()
+            await world.sleep(_AFTER_ERROR_S)
             continue
         message = decode(datagram)
         if message is not None and message.code == GET and any(number == OBSERVE for number, _ in message.options):

@@ -25,6 +25,7 @@ _TXT: Final = 16
 _TTL_S: Final = 4500
 _IS_ANSWER: Final = 0x80
 _REPEATS_S: Final = 1.0
+_AFTER_ERROR_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,7 +176,7 @@ async def answer_searches(world: World, name: str, kind: str) -> None:
                 await world.sleep(world.rng.uniform(0.05, 1.5))
                 await socket.send(address, port, _description("HTTP/1.1 200 OK\r\nST: " + kind, name, kind))
         except OSError:
-            continue
+            await world.sleep(_AFTER_ERROR_S)
 
 
 def _description(first: str, name: str, kind: str) -> bytes:

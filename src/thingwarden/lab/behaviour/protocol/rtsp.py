@@ -63,7 +63,8 @@ async def view(world: World, stream: Stream, host: str, span_s: float) -> None:
         await _ask(source, verb, url, number)
     ends_at_s = world.now_s() + span_s
     while world.now_s() < ends_at_s:
-        await stream.receive(_IDLE_S)
+        if not await stream.receive(_IDLE_S):
+            return  # the camera has played as long as it likes
     await stream.send(_request("TEARDOWN", url, 5))
 
 

@@ -20,6 +20,8 @@ MAX_DATAGRAM_BYTES: Final = 1400
 MAX_ANSWERS: Final = 4000
 _FRAME: Final = struct.Struct(">BBIIHII")
 _WISH: Final = struct.Struct(">3sHHH")
+AFTER_ERROR_S: Final = 0.1
+"""Waited by a server of datagrams after an error, so that a broken network does not keep it busy."""
 _IDLE_S: Final = 7200.0
 _ENDS: Final = 1
 _RESETS: Final = 2
@@ -175,4 +177,4 @@ async def serve_wishes(world: World, socket: Datagrams) -> None:
             for _ in range(answers):
                 await socket.send(address, port, filler(answer_bytes))
         except OSError:
-            continue
+            await world.sleep(AFTER_ERROR_S)
