@@ -37,9 +37,9 @@ INVENTED: Final = "invented"
 HUB: Final = "hub"
 """Kinds that are drawn apart: makers that nobody has seen, and the one that other devices of a home speak to."""
 
-_FLOWS_PER_DEVICE_S: Final = 0.15
+_FLOWS_PER_DEVICE_S: Final = 0.35
 """What a device of the catalogue makes at pace 1, on average over kinds and traits, as measured."""
-_SLOWEST: Final = 0.01
+_SLOWEST: Final = 0.003
 _FASTEST: Final = 4.0
 _FIRST_HOST: Final = 2
 _LAST_HOST: Final = 249
@@ -70,15 +70,15 @@ class CorpusRecipe(BaseModel):
 
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,31}$")
     devices: Counts = (2, 14)
-    invented_share: Ratio = 0.4
+    invented_share: Ratio = 0.5
     hub_share: Ratio = 0.6
     breadth: tuple[Ratio, Ratio] = (0.0, 1.0)
     spread: Span = (0.3, 3.0)
     ip6_share: Ratio = 0.4
     preset_share: Ratio = 0.25
     duration_s: Span = (1200.0, 172_800.0)
-    flows: Span = (400.0, 6000.0)
-    flows_most: Annotated[int, Field(ge=100)] = 9000
+    flows: Span = (30.0, 800.0)
+    flows_most: Annotated[int, Field(ge=100)] = 4000
     quiet_share: Ratio = 0.3
     attacks: Counts = (1, 4)
     oddities: Counts = (0, 3)

@@ -110,7 +110,7 @@ def holding(
         try:
             await session.take_turn(stream, first)
             while world.now_s() < ends_at_s:
-                await session.idle(world, stream, beat_s * world.rng.uniform(0.9, 1.1) / world.me.pace)
+                await session.idle(world, stream, beat_s * world.rng.uniform(0.9, 1.1))
                 await session.send_turn(stream, beat)
         except OSError:
             await stream.close()
