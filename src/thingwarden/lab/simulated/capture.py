@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +49,46 @@ pack_rest: Final[Callable[..., bytes]] = struct.Struct(f"<dIIBIIH{PAYLOAD_HEAD_L
 """Instant, IP bytes, payload bytes, flags, sequence, acknowledgement, window, payload head: the second half."""
 
 BENIGN_LABEL: Final = 0
+_FORWARDS_S: Final = (1.2e-5, 6e-5)
+"""What a host takes to send on what is not for it."""
 
-Rows = npt.NDArray[Any]
+Rows: TypeAlias = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Detour:
+    """A host has stepped between two others: IPv4 packets between them cross the switch twice.
+
+    Attributes:
+        begins_s, ends_s: while this lasts.
+        victim: halves of the address whose packets take the detour, those through the gateway as well.
+        victim_mac, pretended_mac, through_mac: link-layer addresses of the three.
+        label: of what takes the detour.
+    """
+
+    begins_s: float
+    ends_s: float
+    victim: tuple[int, int]
+    victim_mac: int
+    pretended_mac: int
+    through_mac: int
+    label: int
+
+    def apply(self, rows: Rows, rng: np.random.Generator) -> Rows:
+        """The packets with those that took the detour seen twice."""
+        is_mine = (rows["at_s"] >= self.begins_s) & (rows["at_s"] < self.ends_s)
+        leaves = (rows["src_address"] == self.victim).all(axis=1) & (rows["dst_mac"] == self.pretended_mac)
+        comes = (rows["dst_address"] == self.victim).all(axis=1) & (rows["src_mac"] == self.pretended_mac)
+        is_mine &= leaves | comes
+        if not is_mine.any():
+            return rows
+        first = rows.copy()
+        first["label"][is_mine] = self.label
+        again = first[is_mine]
+        first["dst_mac"][is_mine] = self.through_mac
+        again["src_mac"] = self.through_mac
+        again["at_s"] += rng.uniform(*_FORWARDS_S, len(again))
+        return np.concatenate([first, again])
 
 
 class Capture:
@@ -58,11 +96,14 @@ class Capture:
 
     Attributes:
         rows: packed packets, to be appended to.
+        detours: under way, or to be applied still.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
         self.rows: list[bytes] = []
-        self._blocks: list[Rows] = []
+        self.detours: list[Detour] = []
+        self._blocks: list[Rows] = [np.zeros(0, dtype=ROW)]
         self._block_count = 0
 
     def __len__(self) -> int:
@@ -77,7 +118,12 @@ class Capture:
         """Remove and give the packets before ``at_s``, in order."""
         fresh = np.frombuffer(b"".join(self.rows), dtype=ROW)
         self.rows.clear()
-        rows = np.concatenate([*self._blocks, fresh]) if self._blocks else fresh
+        # Those kept back from the last time have taken their detours already.
+        rows = np.concatenate([*self._blocks[1:], fresh])
+        for detour in self.detours:
+            rows = detour.apply(rows, self._rng)
+        self.detours = [detour for detour in self.detours if detour.ends_s >= at_s]
+        rows = np.concatenate([self._blocks[0], rows])
         order = np.argsort(rows["at_s"], kind="stable")
         count = int(np.searchsorted(rows["at_s"][order], at_s))
         rest = rows[order[count:]]
@@ -90,7 +136,7 @@ class LabelBook:
 
     def __init__(self) -> None:
         self._classes = [CLASS_INDEX[AttackClass.BENIGN]]
-        self._details = [b""]
+        self._details = [AttackClass.BENIGN.value.encode()]
 
     def add(self, attack_class: AttackClass, detail: bytes) -> int:
         """A number for packets of this class and detail."""

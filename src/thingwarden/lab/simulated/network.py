@@ -135,23 +135,24 @@ class Network:
         seed: of delays, losses and numbers that kernels draw.
 
     Attributes:
+        nobody, nowhere: whoever has an address of the LAN or beyond it that no host has; without power.
         groups: sockets by multicast group and port, and version of IP; in the order in which they joined.
     """
 
     def __init__(self, clock: Clock, condition: Condition, seed: str) -> None:
         self.clock = clock
         self.condition = condition
-        self.capture = Capture()
         self.rng = random.Random(f"{seed}:network")
         self.bulk_rng = np.random.default_rng(self.rng.getrandbits(64))
+        self.capture = Capture(self.bulk_rng)
         self.hosts: dict[str, Host] = {}
         self.groups: dict[tuple[str, int], dict[SimulatedDatagrams, None]] = {}
         self.gateway = self.add_host(
             "gateway", Place.GATEWAY, GATEWAY_MAC, (str(GATEWAY), str(GATEWAY6), GATEWAY_UPLINK, GATEWAY_UPLINK6)
         )
-        self._nobody = Host("", Place.LAN, GATEWAY_MAC, (), condition.wireless, self.rng)
-        self._nowhere = Host("", Place.INTERNET, GATEWAY_MAC, (), condition.uplink, self.rng)
-        self._nobody.is_up = self._nowhere.is_up = False
+        self.nobody = Host("", Place.LAN, GATEWAY_MAC, (), condition.wireless, self.rng)
+        self.nowhere = Host("", Place.INTERNET, GATEWAY_MAC, (), condition.uplink, self.rng)
+        self.nobody.is_up = self.nowhere.is_up = False
 
     def add_host(self, name: str, place: Place, mac: str, addresses: tuple[str, ...]) -> Host:
         """Put a machine on the network; an address that another one had becomes its own."""
@@ -181,7 +182,7 @@ class Network:
         found = self.hosts.get(address)
         if found is not None:
             return found
-        return self._nobody if is_on_lan(address) else self._nowhere
+        return self.nobody if is_on_lan(address) else self.nowhere
 
     def is_neighbour_known(self, sender: Host, receiver: Host) -> bool:
         """Whether packets are sent at all: to a neighbour that does not answer ARP none are."""

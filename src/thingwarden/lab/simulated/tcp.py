@@ -70,9 +70,9 @@ class Side:
     """
 
     __slots__ = (
-        "ack_due_s", "ack_due_to", "arriving", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied", "header_bytes",
-        "held", "host", "is_closed", "is_gone", "is_patient", "lane", "last_due_s", "last_heard_s", "last_seen_s",
-        "more_lag_s", "mss_bytes", "network", "next_seq", "other", "peer_name", "received_to", "rtt_s",
+        "ack_due_s", "ack_due_to", "arriving", "closed_at_s", "error", "free_at_s", "got_fin", "has_replied",
+        "header_bytes", "held", "host", "is_closed", "is_gone", "is_patient", "lane", "last_due_s", "last_heard_s",
+        "last_seen_s", "more_lag_s", "mss_bytes", "network", "next_seq", "other", "peer_name", "received_to", "rtt_s",
         "segments_allowed", "sent_fin", "small_done_s", "unread", "unsent", "version", "waiter",
     )  # fmt: skip
 

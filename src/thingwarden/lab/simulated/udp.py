@@ -28,8 +28,8 @@ from thingwarden.lab.simulated.network import (
 HEADER_BYTES: Final = {4: 28, 6: 48}
 """IP and UDP."""
 _ICMP_BYTES: Final = {4: 28, 6: 48}
-_ICMP_ROOM_BYTES: Final = {4: 576, 6: 1280}
-_ICMP_PROTO: Final = {4: PROTO_ICMP, 6: PROTO_ICMP6}
+ICMP_ROOM_BYTES: Final = {4: 576, 6: 1280}
+ICMP_PROTO: Final = {4: PROTO_ICMP, 6: PROTO_ICMP6}
 UNREACHABLE_PORT: Final = {4: (3, 3), 6: (1, 4)}
 UNREACHABLE_HOST: Final = {4: (3, 1), 6: (1, 3)}
 """Type and code."""
@@ -233,12 +233,12 @@ class DatagramPlane:
         own = sender.own_address(version)
         if not self.may_complain(receiver.name, own, now_s):
             return
-        size_bytes = min(_ICMP_BYTES[version] + HEADER_BYTES[version] + data_bytes, _ICMP_ROOM_BYTES[version])
+        size_bytes = min(_ICMP_BYTES[version] + HEADER_BYTES[version] + data_bytes, ICMP_ROOM_BYTES[version])
         kind = UNREACHABLE_HOST[version] if receiver.refuses else UNREACHABLE_PORT[version]
         seen_s = receiver.outward.cross(now_s, size_bytes)
         if seen_s == LOST:
             return
-        proto = _ICMP_PROTO[version]
+        proto = ICMP_PROTO[version]
         label = asker.label_to(target[0], proto, 0)
         lane = network.lane(receiver, (target[0], kind[0]), sender, (own, kind[1]), proto, label)
         if lane:
