@@ -53,7 +53,7 @@ def pattern_keys(flows: FlowBatch) -> npt.NDArray[np.uint64]:
     columns = [
         np.ascontiguousarray(column if column.dtype.kind == "S" else column.astype(np.int32))
         .view(np.uint8)
-        .reshape(len(flows), -1)
+        .reshape(len(flows), column.dtype.itemsize if column.dtype.kind == "S" else 4)
         for column in pattern_columns(flows)
     ]
     return row_keys(np.concatenate(columns, axis=1))

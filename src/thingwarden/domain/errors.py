@@ -26,6 +26,10 @@ class ThingwardenError(Exception):
         self.why = why
         self.hint = hint
 
+    def __reduce__(self) -> tuple[type[ThingwardenError], tuple[str, str, str]]:
+        """What a worker process hands to the one that waits for it."""
+        return type(self), (self.what, self.why, self.hint)
+
 
 class ConfigError(ThingwardenError):
     """A setting, policy, file or permission that the operator can correct."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 from thingwarden.domain import errors
@@ -27,3 +29,9 @@ def test_an_error_keeps_its_parts_and_reads_as_what_and_why(error_class: type[er
 
 def test_a_hint_may_be_missing() -> None:
     assert errors.InputError("the file", "is odd").hint == ""
+
+
+def test_an_error_survives_the_way_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(errors.InputError("the file", "is odd", "look")))  # noqa: S301  made here
+    assert isinstance(error, errors.InputError)
+    assert (error.what, error.why, error.hint) == ("the file", "is odd", "look")

@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.pacing import Rhythm
+from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S, Rhythm
 from thingwarden.lab.behaviour.protocol import call, discovery, http, ntp
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.behaviour.protocol.dns import resolve
@@ -154,7 +154,7 @@ async def scan_own_network(world: World, settings: OwnScanSettings) -> None:
             ports=settings.ports,
             top_ports=settings.top_ports,
             packets_per_s=settings.packets_per_s,
-            lasts_s=settings.lasts_s,
+            lasts_s=min(LONGEST_PROGRAM_S, settings.lasts_s),
         )
     )
 
