@@ -60,6 +60,8 @@ async def open_connection(network: Network, call: Call) -> Side:
     if not network.is_neighbour_known(call.caller, receiver):
         await clock.sleep(min(call.timeout_s, _ARP_GIVES_UP_S))
         raise TimeoutError("no answer") if call.timeout_s < _ARP_GIVES_UP_S else OSError("no such neighbour")
+    if address_version(call.address) == 6:
+        network.meet(call.caller, receiver, call.address)
     handshake = _Handshake(network, call, receiver)
     pause_s, tries = _CONNECT_RETRY_S, 0
     while True:

@@ -22,6 +22,7 @@ from thingwarden.domain.flow import words_from_address
 from thingwarden.lab.condition import Condition, Link
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, UPLINK, UPLINK6
 from thingwarden.lab.simulated.capture import Capture, pack_lane
+from thingwarden.lab.simulated.chatter import Chatter
 from thingwarden.lab.simulated.clock import Clock
 from thingwarden.lab.simulated.link import ROUTING_S, Channel
 
@@ -145,6 +146,7 @@ class Network:
         self.rng = random.Random(f"{seed}:network")
         self.bulk_rng = np.random.default_rng(self.rng.getrandbits(64))
         self.capture = Capture(self.bulk_rng)
+        self.chatter = Chatter(self)
         self.hosts: dict[str, Host] = {}
         self.groups: dict[tuple[str, int], dict[SimulatedDatagrams, None]] = {}
         self.gateway = self.add_host(
@@ -183,6 +185,17 @@ class Network:
         if found is not None:
             return found
         return self.nobody if is_on_lan(address) else self.nowhere
+
+    def meet(self, sender: Host, receiver: Host, target: str) -> None:
+        """Let kernels find each other before a conversation by IPv6 begins; routed ones find the gateway."""
+        inside = sender if sender.place is Place.LAN else receiver
+        if inside.place is not Place.LAN or sender is receiver:
+            return
+        if Place.INTERNET in (sender.place, receiver.place):
+            ends = (inside, self.gateway, str(GATEWAY6)) if inside is sender else (self.gateway, inside, target)
+            self.chatter.meet(*ends)
+        elif receiver.is_up:
+            self.chatter.meet(sender, receiver, target)
 
     def is_neighbour_known(self, sender: Host, receiver: Host) -> bool:
         """Whether packets are sent at all: to a neighbour that does not answer ARP none are."""

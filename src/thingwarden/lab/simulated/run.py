@@ -247,6 +247,7 @@ class Simulation:
         for process in list(host.processes):
             process.lose_power()
         host.processes.clear()
+        self._network.chatter.forget(host)
 
     def _power_on(self, name: str, address: str) -> None:
         planned, host = self._planned_hosts[name], self._hosts[name]

@@ -432,7 +432,7 @@ class Side:
         if seen_s == LOST:
             return
         # What came while something was being sent is acknowledged behind it.
-        seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
+        seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if self.lane:
             rest = pack_rest(seen_s, self.header_bytes, 0, TCP_ACK, self.next_seq, received_to, OPEN_WINDOW, b"")
             self.network.capture.rows.append(self.lane + rest)

@@ -174,6 +174,7 @@ class DatagramPlane:
         host.sockets.setdefault((port, version), socket)
         for group in groups:
             self.network.groups.setdefault((group, port), {})[socket] = None
+            self.network.chatter.join(host, group)
         return socket
 
     def forget(self, socket: SimulatedDatagrams) -> None:
@@ -183,6 +184,7 @@ class DatagramPlane:
             del socket.host.sockets[key]
         for group in socket.groups:
             self.network.groups.get((group, socket.port), {}).pop(socket, None)
+            self.network.chatter.leave(socket.host, group)
 
     def send(self, socket: SimulatedDatagrams, target: Endpoint, data: bytes, label: int) -> None:
         """Carry one datagram from ``socket`` to ``target``."""
@@ -199,6 +201,8 @@ class DatagramPlane:
             network.clock.call_at(at_s + _ARP_GIVES_UP_S, socket.take, OSError("no such neighbour"))
             return
         seen_source = self._translate(sender, source, receiver, target)
+        if socket.version == 6:
+            network.meet(sender, receiver, target[0])
         lane = network.lane(sender, source, receiver, real_target, PROTO_UDP, label)
         size_bytes = HEADER_BYTES[socket.version] + len(data)
         seen_s = sender.outward.cross(at_s, size_bytes)
