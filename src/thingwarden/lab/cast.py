@@ -26,7 +26,10 @@ _LONGEST_CALL_S: Final = 150.0
 _LEAST_BEATS: Final = 6
 """What has a period lasts for so many of them at least, where the run does."""
 
+_IP4_ONLY: Final = ("arp_spoof", "flood_icmp", "flood_spoofed", "reflection")
 _HOPPING_SHARE: Final = 0.15
+_MOST_FORGED: Final = 1500.0
+"""Each packet with a source of its own is a flow of its own; more of them teach nothing new."""
 _CLASS_WEIGHTS: Final = {AttackClass.C2: 3.0, AttackClass.SCAN: 2.0, AttackClass.BRUTE_FORCE: 2.0}
 """How often a class is drawn; 1 where it is not named."""
 
@@ -138,7 +141,7 @@ def _cast(kind: str, parts: Sequence[Part], stage: _Stage, duration_s: float, nu
         name=f"{kind}-{number}",
         by=by,
         on=on,
-        ip_version=_ip_version(stage, (*by, *on)),
+        ip_version=4 if kind in _IP4_ONLY else _ip_version(stage, (*by, *on)),
         begins_s=round(begins_s, 3),
         lasts_s=round(_draw_length_s(kind, settings, max(2.0 * _SHORTEST_S, duration_s - begins_s), rng), 3),
         settings=settings,
@@ -160,6 +163,8 @@ def draw_event_settings(kind: str, rng: random.Random) -> dict[str, object]:
         settings["spread_s"] = round(log_uniform(rng, 0.5, 120.0), 1)
     if kind == "firmware_update":
         settings |= {"image_bytes": int(log_uniform(rng, 2e5, 2e7)), "reboot_s": round(log_uniform(rng, 2.0, 90.0), 1)}
+    if kind == "flood_spoofed":
+        settings["count"] = int(log_uniform(rng, 100.0, _MOST_FORGED))
     if kind == "break_in":
         guess, control = (
             rng.choice(("guess_telnet", "guess_ssh")),

@@ -6,7 +6,7 @@ Must never: hold a broken session; an OSError ends it and the habit begins anew.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from thingwarden.lab.behaviour.kind import Habit, Site, draw_habit
@@ -55,7 +55,8 @@ def polling(
     answer_bytes = answer.drawn(me, f"{role}_answer_bytes")
     think_ms = traits.count(f"{role}_think_ms", 30, 1, 3000)
     requests = traits.count(f"{role}_requests", 1, 1, most_requests)
-    spread = traits.choice(f"{role}_spread", 0.1, (0.0, 0.3, 1.0))
+    spread = draw_spread(me, role)
+    varies = traits.breadth > 0.0 and traits.chance(f"{role}_varies", 0.6)
 
     async def poll(world: World) -> None:
         asks = [
@@ -65,7 +66,7 @@ def polling(
                 answer_bytes=varied(world, answer_bytes, spread),
                 think_ms=think_ms,
             )
-            for _ in range(requests)
+            for _ in range(world.rng.randint(1, requests) if varies else requests)
         ]
         await http.visit(world, place, asks, manners)
 
@@ -96,6 +97,7 @@ def holding(
         push_every_ms=int(1000 * traits.number(f"{role}_push_s", push_s, 2.0, 7200.0)),
         push_bytes=traits.count(f"{role}_push_bytes", 120, 1, 6000),
     )
+    spread = draw_spread(me, role, 0.0)
     beat_bytes = traits.count(f"{role}_beat_bytes", 40, 1, 1200)
     beat = session.Turn(
         sent_bytes=beat_bytes,
@@ -111,13 +113,18 @@ def holding(
             await session.take_turn(stream, first)
             while world.now_s() < ends_at_s:
                 await session.idle(world, stream, beat_s * world.rng.uniform(0.9, 1.1))
-                await session.send_turn(stream, beat)
+                await session.send_turn(stream, replace(beat, sent_bytes=varied(world, beat_bytes, spread)))
         except OSError:
             await stream.close()
             raise
         await reach.leave(world, stream)
 
     return draw_habit(me, role, hold, 3.0, 0.5, 120.0)
+
+
+def draw_spread(me: Identity, role: str, usual: float = 0.1) -> float:
+    """How much this device's messages of one kind differ in size, see ``varied``."""
+    return me.traits.choice(f"{role}_spread", usual, (0.0, 0.1, 0.3, 0.6, 1.0, 1.5))
 
 
 def varied(world: World, usual_bytes: int, spread: float) -> int:

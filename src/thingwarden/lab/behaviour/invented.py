@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
 from thingwarden.lab.behaviour import housekeeping
-from thingwarden.lab.behaviour.cloud import Size, holding, polling, varied
+from thingwarden.lab.behaviour.cloud import Size, draw_spread, holding, polling, varied
 from thingwarden.lab.behaviour.devices_home import datagram_door
 from thingwarden.lab.behaviour.devices_hub import turn_visit, visiting
 from thingwarden.lab.behaviour.devices_media import ask_by_datagram
@@ -209,6 +209,7 @@ def _turns(me: Identity, number: int) -> list[Habit]:
         for at in range(traits.count(f"{role}_turns", 3, 1, 20))
     ]
     ending = traits.choice(f"{role}_server_ends", "", ("ends", "resets"))
+    spread = draw_spread(me, role)
 
     async def talk(world: World) -> None:
         stream = await place.open(world)
@@ -216,8 +217,8 @@ def _turns(me: Identity, number: int) -> list[Habit]:
             for at, (sent_bytes, answer_bytes, gap_s) in enumerate(pattern):
                 is_last = at + 1 == len(pattern)
                 turn = session.Turn(
-                    sent_bytes=varied(world, sent_bytes, 0.1),
-                    answer_bytes=varied(world, answer_bytes, 0.1),
+                    sent_bytes=varied(world, sent_bytes, spread),
+                    answer_bytes=varied(world, answer_bytes, spread),
                     ends=is_last and ending == "ends",
                     resets=is_last and ending == "resets",
                 )
