@@ -18,7 +18,7 @@ import numpy.typing as npt
 from thingwarden.domain.flow import CONN_STATES, FlowBatch
 from thingwarden.lab.behaviour.catalogue import ACTS, DEVICES, live
 from thingwarden.lab.condition import find_condition
-from thingwarden.lab.prefix import LAN
+from thingwarden.lab.prefix import GATEWAY, LAN
 from thingwarden.lab.simulated.run import is_aimed_at, simulate
 from thingwarden.lab.timeline import Aim, Host, Perform, Planned, Schedule
 from thingwarden.lab.tool import Tool
@@ -126,13 +126,18 @@ def aims_of(act: str, settings: Mapping[str, object]) -> tuple[Aim, ...]:
 
 
 def strays(flows: FlowBatch, aims: tuple[Aim, ...]) -> list[tuple[str, str, int, int]]:
-    """Originator, responder, protocol and port of flows that no aim and no look-up of a name accounts for."""
+    """Originator, responder, protocol and port of flows that no aim, no look-up and no error message accounts for."""
     found = []
     for index in range(len(flows)):
-        pair = [_text(words[index]) for words in (flows.orig_address, flows.resp_address)]
-        proto, port = int(flows.proto[index]), int(flows.resp_port[index])
-        if proto != ICMP and port != DNS and not any(is_aimed_at(aim, pair[1], proto, port) for aim in aims):
-            found.append((*pair, proto, port))
+        ends = [
+            (_text(flows.resp_address[index]), int(flows.resp_port[index])),
+            # An answer that outlives its flow is metered the other way round.
+            (_text(flows.orig_address[index]), int(flows.orig_port[index])),
+        ]
+        proto = int(flows.proto[index])
+        is_aimed = any(is_aimed_at(aim, address, proto, port) for aim in aims for address, port in ends)
+        if not is_aimed and proto != ICMP and ends[0] != (str(GATEWAY), DNS):
+            found.append((ends[1][0], ends[0][0], proto, ends[0][1]))
     return found
 
 

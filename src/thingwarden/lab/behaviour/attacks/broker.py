@@ -113,7 +113,7 @@ async def eavesdrop(world: World, settings: BrokerSettings) -> None:
     """Subscribe to everything and listen."""
 
     async def listen(session: mqtt.Session) -> None:
-        for topics in (["#"], ["$SYS/#"], ["+/+/#"]):
+        for topics in (["#"], ["+/+/#"]):
             await session.subscribe(topics)
         await mqtt.rest(world, session, settings.lasts_s / max(1, len(settings.targets)))
 
