@@ -26,7 +26,7 @@ from thingwarden.lab.traits import Traits
 from thingwarden.lab.world import World
 
 BEGINS_S = 5.0
-ICMP, DNS = 1, 53
+ICMP, DNS = (1, 58), 53
 KINDS = {"bot": ("plug", 10), "camera": ("camera", 21), "hub": ("hub", 2), "plc": ("plc", 31), "nas": ("server", 41)}
 
 
@@ -136,14 +136,25 @@ def strays(flows: FlowBatch, aims: tuple[Aim, ...]) -> list[tuple[str, str, int,
         ]
         proto = int(flows.proto[index])
         is_aimed = any(is_aimed_at(aim, address, proto, port) for aim in aims for address, port in ends)
-        if not is_aimed and proto != ICMP and ends[0] != (str(GATEWAY), DNS):
+        if not is_aimed and proto not in ICMP and ends[0] != (str(GATEWAY), DNS):
             found.append((ends[1][0], ends[0][0], proto, ends[0][1]))
     return found
+
+
+def attack_of(flows: FlowBatch) -> FlowBatch:
+    """Those that are labelled as an attack."""
+    assert flows.labels is not None
+    return flows.take(np.flatnonzero(flows.labels.malicious == 1))
 
 
 def peers_of(flows: FlowBatch) -> set[str]:
     """The responders' addresses."""
     return {_text(words) for words in flows.resp_address}
+
+
+def origins_of(flows: FlowBatch) -> set[str]:
+    """The originators' addresses."""
+    return {_text(words) for words in flows.orig_address}
 
 
 def _text(words: npt.NDArray[np.uint64]) -> str:

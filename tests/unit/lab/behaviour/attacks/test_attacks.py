@@ -7,7 +7,7 @@ import random
 import numpy as np
 import pytest
 
-from lab_act_builder import BEGINS_S, aims_of, lan_address, peers_of, perform, strays
+from lab_act_builder import BEGINS_S, aims_of, attack_of, lan_address, origins_of, peers_of, perform, strays
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.attacks import ATTACKS
 from thingwarden.lab.behaviour.attacks.breadth import draw_settings
@@ -45,7 +45,7 @@ def given(act: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("act", sorted(ATTACKS))
 def test_flows_go_where_the_aims_say_and_nowhere_else(act: str) -> None:
-    flows = perform(act, given(act), lasts_s=20.0)
+    flows = perform(act, given(act), lasts_s=10.0)
     assert (len(flows) == 0) == (act in SILENT)
     assert strays(flows, aims_of(act, given(act))) == []
     for address in peers_of(flows):
@@ -54,7 +54,7 @@ def test_flows_go_where_the_aims_say_and_nowhere_else(act: str) -> None:
 
 @pytest.mark.parametrize("act", sorted(set(ATTACKS) - SILENT))
 def test_flows_are_labelled_with_the_class(act: str) -> None:
-    flows = perform(act, given(act), lasts_s=20.0)
+    flows = perform(act, given(act), lasts_s=10.0)
     assert flows.labels is not None
     detail = set(flows.labels.detail[flows.labels.malicious == 1].tolist())
     assert len(detail) == 1
@@ -64,16 +64,15 @@ def test_flows_are_labelled_with_the_class(act: str) -> None:
 @pytest.mark.parametrize("act", sorted(set(ATTACKS) - SILENT))
 def test_drawn_settings_end_in_time_and_repeat(act: str) -> None:
     kind = ATTACKS[act]
-    for seed in range(2):
-        drawn = {**draw_settings(kind.settings, random.Random(f"{act}:{seed}")), **given(act)}
-        flows, again = (perform(act, drawn, seed=seed, lasts_s=6.0) for _ in range(2))
-        assert strays(flows, aims_of(act, drawn)) == []
-        if len(flows):
-            began_s = flows.started_at_s - flows.started_at_s.min()
-            assert began_s.max() <= 6.0 + BEGINS_S
-        np.testing.assert_array_equal(flows.started_at_s, again.started_at_s)
-        np.testing.assert_array_equal(flows.orig_bytes, again.orig_bytes)
-        np.testing.assert_array_equal(flows.history, again.history)
+    drawn = {**draw_settings(kind.settings, random.Random(f"{act}:2")), **given(act)}
+    flows, again = (perform(act, drawn, seed=2, lasts_s=5.0) for _ in range(2))
+    assert strays(flows, aims_of(act, drawn)) == []
+    if len(flows):
+        began_s = flows.started_at_s - flows.started_at_s.min()
+        assert began_s.max() <= 5.0 + BEGINS_S
+    np.testing.assert_array_equal(flows.started_at_s, again.started_at_s)
+    np.testing.assert_array_equal(flows.orig_bytes, again.orig_bytes)
+    np.testing.assert_array_equal(flows.history, again.history)
 
 
 @pytest.mark.parametrize("act", sorted(ATTACKS))
@@ -87,3 +86,43 @@ def test_catalogue_says_what_an_attack_is(act: str) -> None:
 def test_every_class_that_an_attack_can_have_is_there() -> None:
     named = {kind.attack_class for kind in ATTACKS.values()}
     assert named == set(AttackClass) - {AttackClass.BENIGN, AttackClass.UNKNOWN}
+
+
+CAMERA6, CONTROL6 = ("2001:db8:77::15",), ("2001:db8:100:1::42",)
+
+
+@pytest.mark.parametrize("target", [CAMERA, CAMERA6])
+@pytest.mark.parametrize(
+    ("act", "settings"),
+    [
+        ("scan_random", {"port": 80, "second_port": 81, "count": 20}),
+        ("scan_vertical", {"top_ports": 20}),
+        ("guess_telnet", {"tries": 6}),
+        ("guess_http", {"tries": 10, "port": 80}),
+        ("flood_connect", {"count": 40, "port": 80}),
+        ("http_exploit", {"port": 80}),
+        ("invented_siege", {"port": 80, "count": 5, "speaks": "http"}),
+    ],
+)
+def test_internet_attacks_devices_over_both_families(act: str, settings: dict[str, object], target: tuple[str]) -> None:
+    flows = perform(act, {"targets": target, **settings}, host="internet")
+    attack = attack_of(flows)
+    assert len(attack) > 0
+    assert strays(flows, aims_of(act, {"targets": target, **settings})) == []
+    assert peers_of(attack) == set(target)
+    assert not any(address.startswith(("10.77.", "2001:db8:77:")) for address in origins_of(attack))
+
+
+@pytest.mark.parametrize(
+    "act",
+    ["c2_tcp", "c2_http", "c2_udp", "c2_dns", "download", "exfiltrate_slow", "invented_beacon"],
+)
+def test_control_over_ipv6_is_answered(act: str) -> None:
+    attack = attack_of(perform(act, {"targets": CONTROL6}, lasts_s=40.0))
+    assert peers_of(attack) == set(CONTROL6)
+    assert attack.resp_packets.min() > 0
+
+
+def test_tftp_over_ipv6_is_answered() -> None:
+    flows = perform("download", {"targets": CONTROL6, "way": "tftp", "file_bytes": 5_000})
+    assert flows.resp_bytes.sum() > 5_000
