@@ -15,7 +15,6 @@ from thingwarden.lab.behaviour.protocol.buffered import Buffered
 from thingwarden.lab.behaviour.protocol.mqtt import (
     CONNACK,
     CONNECT,
-    DISCONNECT,
     MQTT_PORT,
     MQTT_TLS_PORT,
     PINGREQ,
@@ -34,6 +33,7 @@ from thingwarden.lab.world import Stream, World
 
 _CONNECT_WAIT_S: Final = 20.0
 _CONNECT_HEAD_BYTES: Final = 12
+_SUBSCRIBE_FLAGS: Final = 2
 _GRACE: Final = 1.5
 """The standard's: a client is given up after one and a half times its keep-alive."""
 _WORKS_S: Final = (30e-6, 200e-6)
@@ -90,16 +90,16 @@ class _Broker:
             await world.sleep(world.rng.uniform(*_WORKS_S))
             if kind == PUBLISH:
                 await self._publish(client, flags, body)
-            elif kind == SUBSCRIBE:
+            elif kind == SUBSCRIBE and flags == _SUBSCRIBE_FLAGS:
                 wishes = parse_subscribe(body)
                 client.topics.update(wishes)
                 await client.stream.send(encode_packet(SUBACK, body[:2] + bytes(wishes.values())))
-            elif kind == UNSUBSCRIBE:
+            elif kind == UNSUBSCRIBE and flags == _SUBSCRIBE_FLAGS:
                 await client.stream.send(encode_packet(UNSUBACK, body[:2]))
             elif kind == PINGREQ:
                 await client.stream.send(encode_packet(PINGRESP, b""))
-            elif kind in (DISCONNECT, CONNECT):
-                return
+            elif kind != PUBACK:
+                return  # DISCONNECT, or against the standard
 
     async def _publish(self, client: _Client, flags: int, body: bytes) -> None:
         length = int.from_bytes(body[:2], "big")

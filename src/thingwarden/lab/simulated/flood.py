@@ -92,7 +92,7 @@ def _fire(shooter: Shooter, tool: PacketFlood, salvo: _Salvo, rng: np.random.Gen
         ip_bytes=header_bytes.get(proto, IP_BYTES[version] + ICMP_BYTES) + tool.payload_bytes,
         payload_bytes=tool.payload_bytes,
         flags={"syn": TCP_SYN, "ack": TCP_ACK}.get(tool.kind, 0),
-        window=_WINDOW,
+        window_bytes=_WINDOW,
         seq=rng.integers(0, 2**32, count),
         ack=rng.integers(0, 2**32, count) if tool.kind == "ack" else 0,
         source=_sources(tool, rng, count),

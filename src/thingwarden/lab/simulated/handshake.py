@@ -117,10 +117,10 @@ class _Handshake:
         back_s = server.host.outward.cross(arrives_s + KERNEL_S, answer_bytes)
         if back_s == LOST:
             return LOST
-        flags, seq, window = (
+        flags, seq, window_bytes = (
             (TCP_RST | TCP_ACK, 0, 0) if self._is_refused else (TCP_SYN | TCP_ACK, server.next_seq, SYN_ACK_WINDOW)
         )
-        self._note(server, pack_rest(back_s, answer_bytes, 0, flags, seq, server.received_to, window, b""))
+        self._note(server, pack_rest(back_s, answer_bytes, 0, flags, seq, server.received_to, window_bytes, b""))
         home_s = client.host.inward.cross(back_s, answer_bytes)
         return home_s if network.clock.now_s <= home_s else LOST
 

@@ -56,7 +56,7 @@ class Volley:
     ip_bytes: int
     payload_bytes: int = 0
     flags: int = 0
-    window: int = 0
+    window_bytes: int = 0
     seq: Numbers | int = 0
     ack: Numbers | int = 0
     source: npt.NDArray[np.uint64] | None = None
@@ -78,7 +78,7 @@ class Volley:
     def answered(self, arrives_s: Times, **changes: object) -> Volley:
         """What goes the other way on account of these packets, sent when the kernel has seen them."""
         turned = replace(self, at_s=arrives_s + KERNEL_S, src_port=self.dst_port, dst_port=self.src_port)
-        turned = replace(turned, source=None, destination=self.source, payload_bytes=0, head=b"", window=0)
+        turned = replace(turned, source=None, destination=self.source, payload_bytes=0, head=b"", window_bytes=0)
         return replace(turned, **changes)  # type: ignore[arg-type]
 
 
@@ -133,7 +133,7 @@ class Shooter:
             seq=self._numbers(int(accepted.sum())),
             ack=heard[accepted],
             ip_bytes=size_bytes + _SEGMENT_SIZE_OPTION_BYTES,
-            window=_ANSWER_WINDOW,
+            window_bytes=_ANSWER_WINDOW,
         )
         back_s = self._answer(receiver, target, welcome)
         is_answered[accepted] = back_s != LOST
@@ -250,7 +250,7 @@ def _block(lane: bytes, volley: Volley, seen_s: Times) -> npt.NDArray[np.void]:
     block = np.repeat(np.frombuffer(lane + rest, dtype=ROW), len(volley))
     block["at_s"], block["src_port"], block["dst_port"] = seen_s, volley.src_port, volley.dst_port
     if volley.proto == PROTO_TCP:
-        block["tcp_receive_bytes"] = volley.window
+        block["tcp_receive_bytes"] = volley.window_bytes
         block["tcp_seq"] = np.asarray(volley.seq) & _MASK
         block["tcp_ack"] = np.asarray(volley.ack) & _MASK
     if volley.source is not None:

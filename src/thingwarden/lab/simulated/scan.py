@@ -163,7 +163,7 @@ class _Scan:
             proto=PROTO_TCP,
             ip_bytes=IP_BYTES[version] + (PLAIN_TCP_BYTES if is_fin else _SYN_BYTES),
             flags=TCP_FIN if is_fin else TCP_SYN,
-            window=_WINDOW,
+            window_bytes=_WINDOW,
             seq=self.seq,
             destination=self._destinations(probes),
         )
@@ -233,7 +233,7 @@ class _Scan:
             proto=PROTO_TCP,
             ip_bytes=IP_BYTES[version] + _SYN_BYTES,
             flags=TCP_SYN,
-            window=_WINDOW,
+            window_bytes=_WINDOW,
             seq=self.seq,
         )
         segment = replace(syn, at_s=at_s[2], dst_port=np.array([80]), flags=TCP_ACK, ack=self.seq)

@@ -439,8 +439,8 @@ class Side:
         self._tell_acknowledged(seen_s + self.rtt_s / 2)
 
     def _answer_by_reset(self, at_s: float) -> None:
-        """What a kernel says to a segment of a connection that it does not know."""
-        self.is_gone = True
+        """What a kernel says to a segment of a connection that it does not know, or that a firewall refuses."""
+        self.fail(ConnectionResetError("refused on the way"))
         self._send_reset(at_s, IP_BYTES[self.version] + PLAIN_TCP_BYTES, TCP_RST)
 
     def _reset(self, at_s: float) -> None:
@@ -457,8 +457,8 @@ class Side:
             return
         seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if self.lane:
-            ack, window = (self.received_to, OPEN_WINDOW) if flags & TCP_ACK else (0, 0)
-            rest = pack_rest(seen_s, size_bytes, 0, flags, self.next_seq, ack, window, b"")
+            ack, window_bytes = (self.received_to, OPEN_WINDOW) if flags & TCP_ACK else (0, 0)
+            rest = pack_rest(seen_s, size_bytes, 0, flags, self.next_seq, ack, window_bytes, b"")
             self.network.capture.rows.append(self.lane + rest)
         self._let_fail(seen_s, size_bytes)
 
