@@ -39,6 +39,9 @@ CLOUDS: Final = tuple(
     if not service.is_hostile and not service.is_absent and name.endswith(".example")
 )
 CONTROLS: Final = ("control.invalid", "control-2.invalid")
+DEAD_CONTROLS: Final = ("control-3.invalid", "reflector.invalid")
+"""Hosts that bots call in vain: nobody is there, or refuses."""
+_DEAD_SHARE: Final = 0.15
 VICTIMS: Final = ("shop.example", "office.example", "news.example")
 
 
@@ -82,6 +85,8 @@ class _Stage:
             most = 1 if on == "device" else 6
             return tuple(self.rng.sample(others, self.rng.randint(1, min(most, len(others))))) if others else ()
         if on == "control":
+            if self.rng.random() < _DEAD_SHARE:
+                return (self.rng.choice(DEAD_CONTROLS),)
             return CONTROLS if self.rng.random() < 0.25 else (self.rng.choice(CONTROLS),)
         if on in ("cloud", "victim"):
             return (self.rng.choice(CLOUDS if on == "cloud" else VICTIMS),)
@@ -273,7 +278,7 @@ ATTACK_PARTS: Final[dict[str, tuple[Part, ...]]] = {
     "invented_search": _PROBE,
     "invented_siege": (*_login("web", "telnet", "ssh"), *_CONTROL),
     "invented_surge": _FLOOD,
-    "invented_upload": _CONTROL,
+    "invented_upload": _DEFAULT,
 }
 """How each attack of the catalogue, and each event that is one, may be cast."""
 

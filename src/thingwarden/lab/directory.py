@@ -62,10 +62,11 @@ SERVICES: Final = {
         _service("office.example", 0, 90),
         _service("control.invalid", 1, 66, is_hostile=True),
         _service("control-2.invalid", 1, 67, is_hostile=True),
+        _service("control-3.invalid", 1, 69, is_hostile=True, is_absent=True),
         _service("tunnel.invalid", 1, 68, is_hostile=True),
         _service("drop.invalid", 1, 77, is_hostile=True),
         _service("stranger.invalid", 1, 90, is_hostile=True),
         _service("reflector.invalid", 1, 91),
     )
 }
-"""``gone.example`` has a name and no host behind it."""
+"""``gone.example`` has a name and no host behind it; nobody is left at ``control-3.invalid`` either."""

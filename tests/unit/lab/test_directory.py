@@ -25,6 +25,9 @@ def test_names_are_reserved_ones_and_keys() -> None:
         assert name.endswith((".example", ".invalid"))
 
 
-def test_hostile_ones_have_no_name_and_one_name_has_no_host() -> None:
+def test_hostile_ones_have_no_name_and_two_services_have_no_host() -> None:
     assert all(name.endswith(".invalid") for name, service in SERVICES.items() if service.is_hostile)
-    assert [name for name, service in SERVICES.items() if service.is_absent] == ["gone.example"]
+    assert [name for name, service in SERVICES.items() if service.is_absent] == [
+        "gone.example",
+        "control-3.invalid",
+    ]
