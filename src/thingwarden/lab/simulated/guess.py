@@ -39,7 +39,8 @@ class _Words:
         return self._left.pop(0) if self._left else ""
 
 
-_Dialogue: TypeAlias = Callable[[World, Stream, _Words], Coroutine[Any, Any, None]]
+_Dialogue: TypeAlias = Callable[[World, Stream, str, _Words], Coroutine[Any, Any, None]]
+"""Given the first password to try; further ones come from the list."""
 
 
 async def guess_logins(world: SimulatedWorld, tool: LoginGuess) -> None:
@@ -60,11 +61,12 @@ def _worker(tool: LoginGuess, words: _Words, running: dict[int, bool], number: i
     async def work(world: World) -> None:
         try:
             for _ in range(_SSH_ATTEMPTS if tool.service == "ssh" else tool.tries):
-                if not running[number]:
+                password = words.take()
+                if not (running[number] and password):
                     return
                 stream = await world.connect(tool.target, tool.port, timeout_s=_ANSWER_S)
                 try:
-                    await _DIALOGUES[tool.service](world, stream, words)
+                    await _DIALOGUES[tool.service](world, stream, password, words)
                 finally:
                     await stream.close()
         finally:
@@ -73,38 +75,37 @@ def _worker(tool: LoginGuess, words: _Words, running: dict[int, bool], number: i
     return work
 
 
-async def _telnet(world: World, stream: Stream, words: _Words) -> None:
+async def _telnet(world: World, stream: Stream, password: str, words: _Words) -> None:
     """Options, a pause for a prompt that does not come again, user and password as often as the server asks."""
     greeting = await stream.receive(_PROMPT_S)
     await world.sleep(_OPTIONS_AFTER_S)
     if b"\xff" in greeting:
         for option in _OPTIONS:
             await stream.send(option)
-    while password := words.take():
+    while password:
         await world.sleep(_PROMPT_S)
         await stream.send(_USER.encode() + b"\r\0")
         await stream.receive(_ANSWER_S)
         await stream.send(password.encode() + b"\r\0")
         if not await stream.receive(_ANSWER_S):
             return
+        password = words.take()
 
 
-async def _ftp(world: World, stream: Stream, words: _Words) -> None:
+async def _ftp(world: World, stream: Stream, password: str, words: _Words) -> None:
     """USER and PASS on one connection."""
     await stream.receive(_ANSWER_S)
-    while password := words.take():
+    while password:
         await stream.send(f"USER {_USER}\r\n".encode())
         await stream.receive(_ANSWER_S)
         await stream.send(f"PASS {password}\r\n".encode())
         if not await stream.receive(_ANSWER_S):
             return
+        password = words.take()
 
 
-async def _http(world: World, stream: Stream, words: _Words) -> None:
+async def _http(world: World, stream: Stream, password: str, words: _Words) -> None:
     """Basic authentication, one connection for each password."""
-    password = words.take()
-    if not password:
-        raise TimeoutError("no more words")
     token = base64.b64encode(f"{_USER}:{password}".encode()).decode()
     await stream.send(
         f"GET / HTTP/1.1\r\nHost: {stream.peer[0]}\r\nConnection: close\r\nAuthorization: Basic {token}\r\n"
@@ -114,7 +115,7 @@ async def _http(world: World, stream: Stream, words: _Words) -> None:
         pass
 
 
-async def _ssh(world: World, stream: Stream, words: _Words) -> None:
+async def _ssh(world: World, stream: Stream, password: str, words: _Words) -> None:
     """Versions and a key exchange, which the lab's servers do not complete."""
     await stream.send(b"SSH-2.0-libssh_0.10.6\r\n")
     await stream.receive(_ANSWER_S)
