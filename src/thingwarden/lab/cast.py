@@ -28,8 +28,11 @@ _LEAST_BEATS: Final = 6
 
 _IP4_ONLY: Final = ("arp_spoof", "flood_icmp", "flood_spoofed", "reflection")
 _HOPPING_SHARE: Final = 0.15
-_MOST_FORGED: Final = 1500.0
-"""Each packet with a source of its own is a flow of its own; more of them teach nothing new."""
+_FLOOD_COUNTS: Final = (100.0, 1500.0)
+"""Each packet or connection of most floods is a flow of its own; more of them teach nothing new."""
+_LEAST_SHARE: Final = 100
+"""What each of several performers still does; no act that counts takes less."""
+_LOUD: Final = (AttackClass.SCAN, AttackClass.DOS, AttackClass.DDOS)
 _CLASS_WEIGHTS: Final = {AttackClass.C2: 3.0, AttackClass.SCAN: 2.0, AttackClass.BRUTE_FORCE: 2.0}
 """How often a class is drawn; 1 where it is not named."""
 
@@ -136,6 +139,9 @@ def _cast(kind: str, parts: Sequence[Part], stage: _Stage, duration_s: float, nu
     part = rng.choices(parts, [part.weight for part in parts])[0]
     by = stage.performers(part.by)
     settings = draw_event_settings(kind, rng)
+    count = settings.get("count")
+    if isinstance(count, int) and len(by) > 1:
+        settings["count"] = min(count, max(_LEAST_SHARE, count // len(by)))
     on, port = _choose_targets(part.on, by, stage)
     if part.on and not on:
         return []
@@ -168,8 +174,8 @@ def draw_event_settings(kind: str, rng: random.Random) -> dict[str, object]:
         settings["spread_s"] = round(log_uniform(rng, 0.5, 120.0), 1)
     if kind == "firmware_update":
         settings |= {"image_bytes": int(log_uniform(rng, 2e5, 2e7)), "reboot_s": round(log_uniform(rng, 2.0, 90.0), 1)}
-    if kind == "flood_spoofed":
-        settings["count"] = int(log_uniform(rng, 100.0, _MOST_FORGED))
+    if act in ACTS and ACTS[act].attack_class in _LOUD and "count" in ACTS[act].settings.model_fields:
+        settings["count"] = min(int(settings["count"]), int(log_uniform(rng, *_FLOOD_COUNTS)))  # type: ignore[call-overload]
     if kind == "break_in":
         guess, control = (
             rng.choice(("guess_telnet", "guess_ssh")),

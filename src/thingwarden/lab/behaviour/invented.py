@@ -133,7 +133,8 @@ def _dead(me: Identity, number: int) -> list[Habit]:
     """A cloud that answers no more, or whose port is closed."""
     traits = me.traits
     service = traits.choice(f"dead_service_{number}", "gone.example", ("vendor.example",))
-    site = Site(services=(service,), port=traits.port(f"dead_port_{number}", 9, (443, 8883, 1883, 7)), is_fixed=True)
+    port = traits.port(f"dead_port_{number}", 443, (80, 8883, 1883, 8080))
+    site = Site(services=(service,), port=port, is_fixed=True)
     reach = Reach(me, f"dead-{number}", site)
     addresses = traits.count(f"dead_tries_{number}", 1, 1, 5)
 
