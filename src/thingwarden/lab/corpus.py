@@ -39,6 +39,8 @@ JOURNAL_FILE: Final = "drawn.jsonl"
 """One line per finished network, in the order of finishing, so that a run that was cut off goes on."""
 
 DAY_S: Final = 86_400.0
+PACKETS_PER_FLOW: Final = 20
+"""Where flows are bounded, so are packets: sessions that talk for days give few words for much work."""
 _AHEAD: Final = 2
 """Networks per worker that are under way: while the first ones are waited for, nobody idles."""
 
@@ -96,7 +98,7 @@ class _Task:
 
 
 def simulate_flows(schedule: Schedule, flows_most: int | None = None) -> tuple[FlowBatch, float]:
-    """Run a schedule in simulated time, to its end or until it has given so many flows.
+    """Run a schedule in simulated time, to its end or until it has given so many flows, or very many packets.
 
     Returns:
         The labelled flows, those still open at the end among them, and the second in which it ended.
@@ -104,11 +106,12 @@ def simulate_flows(schedule: Schedule, flows_most: int | None = None) -> tuple[F
     run = Simulation(schedule, live, ACTS)
     meter = Meter(run.labels, run.began_at_s)
     batches: list[FlowBatch] = []
-    count, ended_s = 0, schedule.duration_s
+    flow_count, packet_count, ended_s = 0, 0, schedule.duration_s
     for rows in run.packets():
         batches.append(meter.push(rows))
-        count += len(batches[-1])
-        if flows_most is not None and count >= flows_most:
+        flow_count += len(batches[-1])
+        packet_count += len(rows)
+        if flows_most is not None and (flow_count >= flows_most or packet_count >= PACKETS_PER_FLOW * flows_most):
             ended_s = float(rows["at_s"][-1])
             break
     return FlowBatch.concatenate([*batches, meter.finish()]), ended_s

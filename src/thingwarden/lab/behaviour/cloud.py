@@ -89,12 +89,12 @@ def holding(
     traits = me.traits
     reach = Reach(me, role, site)
     lasts_s = traits.number(f"{role}_lasts_s", lasts_s, 20.0, 86_400.0)
-    beat_s = traits.number(f"{role}_beat_s", beat_s, 2.0, 1800.0)
+    beat_s = traits.number(f"{role}_beat_s", beat_s, 8.0, 1800.0)
     first = session.Turn(
         sent_bytes=traits.count(f"{role}_login_bytes", 400, 20, 6000),
         answer_bytes=traits.count(f"{role}_welcome_bytes", 300, 1, 20_000),
         think_ms=traits.count(f"{role}_think_ms", 30, 1, 2000),
-        push_every_ms=int(1000 * traits.number(f"{role}_push_s", push_s, 2.0, 7200.0)),
+        push_every_ms=int(1000 * traits.number(f"{role}_push_s", push_s, 8.0, 7200.0)),
         push_bytes=traits.count(f"{role}_push_bytes", 120, 1, 6000),
     )
     spread = draw_spread(me, role, 0.0)

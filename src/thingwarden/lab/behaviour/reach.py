@@ -53,7 +53,7 @@ class Reach:
         self.ending: Ending = traits.choice(f"{role}_ending", "close", ENDINGS)
         self._asks_both = traits.chance("asks_both_families", 0.4)
         self._is_by_address = traits.chance(f"{role}_is_by_address", 0.06)
-        self._keeps_s = traits.number(f"{role}_keeps_name_s", 60.0, 0.1, 7200.0)
+        self._keeps_s = traits.number(f"{role}_keeps_name_s", 60.0, 1.0, 86_400.0)
         self._tries = traits.count("dns_tries", 3, 1, 6)
         self._linger_s = traits.number(f"{role}_linger_s", 20.0, 2.0, 300.0)
         self._timeout_s = traits.number(f"{role}_connect_s", 4.0, 2.0, 20.0)
