@@ -1,7 +1,7 @@
 """Many TCP segments at once: what a transfer of more than one segment looks like, worked out on arrays.
 
 In: one side of a connection and how much it sends. Out: packets at the capture, and when the last byte arrives.
-Must never: loop over segments; only over the few rounds in which the window grows and losses are repaired.
+Must never: loop over the segments of a large transfer; only over the few rounds of its window and of its losses.
 Source: RFC 5681, RFC 6582, RFC 9438; initial window of ten segments as Linux has it.
 """
 
@@ -33,6 +33,9 @@ _UNREAD_SEGMENTS: Final = 2
 _READ_S: Final = 8e-5
 """What a program takes for reading much at once, beyond noticing that it has come."""
 FIRST_WINDOW: Final = 10
+_FEW: Final = 20
+_LARGEST_BITS: Final = 12e-3
+"""Of a packet of 1500 bytes, in millions."""
 _FOLLOWING_S: Final = 1e-6
 _PSH: Final = 0x08
 _OPEN_WINDOW: Final = 502
@@ -59,6 +62,8 @@ class Landing:
 def send_burst(side: Side, burst: Burst) -> Landing:
     """Send ``burst`` from ``side``, whose window grows or shrinks by what happens; both hosts are up."""
     count = -(-burst.wire_bytes // side.mss_bytes)
+    if count <= _FEW:
+        return send_few(side, burst, count)
     size_bytes = np.full(count, side.mss_bytes, dtype=np.int64)
     size_bytes[-1] = burst.wire_bytes - (count - 1) * side.mss_bytes
     is_first = side.segments_allowed == FIRST_WINDOW
@@ -72,14 +77,108 @@ def send_burst(side: Side, burst: Burst) -> Landing:
     )
 
 
+def send_few(side: Side, burst: Burst, count: int) -> Landing:
+    """As ``send_burst`` for ``count`` segments, of which there are so few that a loop is quicker than arrays."""
+    is_first = side.segments_allowed == FIRST_WINDOW
+    spacing_s = _spacing_s(side)
+    arrivals: list[tuple[float, int]] = []
+    at_s, in_round = burst.at_s, 0
+    for number in range(count):
+        if in_round == side.segments_allowed:
+            at_s, in_round = at_s + max(side.rtt_s, in_round * spacing_s), 0
+            side.segments_allowed = min(2 * side.segments_allowed, _MOST_SEGMENTS)
+        arrivals.append((_fly_one(side, burst, number, count, at_s + in_round * spacing_s), number))
+        in_round += 1
+    arrivals.sort()
+    return Landing(
+        sent_at_s=at_s + in_round * spacing_s,
+        arrived_at_s=arrivals[-1][0],
+        is_acknowledged=_acknowledge_few(side, arrivals, burst.wire_bytes, is_first=is_first),
+    )
+
+
+def _fly_one(side: Side, burst: Burst, number: int, count: int, at_s: float) -> float:
+    """When one segment arrives at last; every attempt that reaches the capture is noted."""
+    is_last = number == count - 1
+    wire_bytes = burst.wire_bytes - number * side.mss_bytes if is_last else side.mss_bytes
+    size_bytes = side.header_bytes + wire_bytes
+    seq = (side.next_seq + number * side.mss_bytes) & 0xFFFF_FFFF
+    outward, inward = side.host.outward, side.other.host.inward
+    retry_s = side.rtt_s if number < count - 3 else _LEAST_RETRY_S + side.rtt_s
+    seen_s = outward.cross(at_s, size_bytes)
+    if seen_s != LOST:
+        seen_s = side.last_seen_s = max(seen_s, side.last_seen_s + _FOLLOWING_S)
+    while True:
+        if seen_s != LOST:
+            if side.lane:
+                flags, head = (TCP_ACK | _PSH if is_last else TCP_ACK), burst.head if number == 0 else b""
+                rest = pack_rest(
+                    seen_s,
+                    size_bytes,
+                    wire_bytes,
+                    flags,
+                    seq,
+                    side.received_to,
+                    _OPEN_WINDOW,
+                    head[:PAYLOAD_HEAD_LENGTH],
+                )
+                side.network.capture.rows.append(side.lane + rest)
+            arrives_s = inward.cross_alone(seen_s, size_bytes)
+            if arrives_s != LOST:
+                return arrives_s
+        side.segments_allowed = max(2, int(side.segments_allowed * _WINDOW_AFTER_LOSS))
+        at_s, retry_s = at_s + retry_s, 2 * retry_s + _LEAST_RETRY_S
+        seen_s = outward.cross_alone(at_s, size_bytes)
+
+
+def _acknowledge_few(side: Side, arrivals: list[tuple[float, int]], wire_bytes: int, *, is_first: bool) -> bool:
+    """As ``_acknowledge`` for segments in the order of their arrival."""
+    other, count = side.other, len(arrivals)
+    lag_s = _READ_S + side.network.lag_s() + other.more_lag_s
+    allowed = _UNREAD_SEGMENTS_FIRST if is_first else _UNREAD_SEGMENTS
+    began_s, since_read, lone_count, whole = arrivals[0][0], 0, 0, 0
+    come = [False] * (count + 1)
+    is_due, due_s = False, 0.0
+    for place, (at_s, number) in enumerate(arrivals):
+        before, come[number], since_read = whole, True, since_read + 1
+        while come[whole]:
+            whole += 1
+        is_due = whole - before != 1 or (place % 2 == 1 and place < allowed)
+        due_s = max(due_s, at_s + _KERNEL_S)
+        read = int((at_s - began_s) / lag_s)
+        if place + 1 == count or int((arrivals[place + 1][0] - began_s) / lag_s) != read:
+            lone_count += since_read < 2
+            if not is_due and (since_read >= 2 or lone_count % 2 == 0):
+                is_due, due_s = True, max(due_s, began_s + (read + 1) * lag_s)
+            since_read = 0
+        if is_due:
+            acknowledged_bytes = min(whole * side.mss_bytes, wire_bytes)
+            _acknowledge_one(side, due_s, acknowledged_bytes, is_gap=whole == before)
+    return is_due
+
+
+def _acknowledge_one(side: Side, at_s: float, acknowledged_bytes: int, *, is_gap: bool) -> None:
+    other = side.other
+    size_bytes = side.header_bytes + (_SELECTIVE_ACK_BYTES if is_gap else 0)
+    seen_s = other.host.outward.cross_alone(at_s, size_bytes)
+    if seen_s != LOST and other.lane:
+        ack = (side.next_seq + acknowledged_bytes) & 0xFFFF_FFFF
+        rest = pack_rest(seen_s, size_bytes, 0, TCP_ACK, other.next_seq, ack, _OPEN_WINDOW, b"")
+        side.network.capture.rows.append(other.lane + rest)
+
+
+def _spacing_s(side: Side) -> float:
+    """Seconds between two segments that follow each other: as the slowest link of the way lets them."""
+    spacing_s = _SPACING_S
+    for channel in (side.host.outward, side.other.host.inward):
+        if channel.link is not None and channel.link.rate_mbps:
+            spacing_s = max(spacing_s, _LARGEST_BITS / channel.link.rate_mbps)
+    return spacing_s
+
+
 def _departures(side: Side, at_s: float, count: int) -> npt.NDArray[np.float64]:
     """When each segment is first sent: the window's worth per round trip, at most as fast as the slowest link."""
-    link_rates = [
-        channel.link.rate_mbps
-        for channel in (side.host.outward, side.other.host.inward)
-        if channel.link is not None and channel.link.rate_mbps
-    ]
-    spacing_s = max([_SPACING_S, *(12e-3 / rate for rate in link_rates)])
+    spacing_s = _spacing_s(side)
     departs_s = np.empty(count)
     done = 0
     while done < count:

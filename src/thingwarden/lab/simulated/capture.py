@@ -95,7 +95,7 @@ class Capture:
     """Packets as they were seen, not yet in order.
 
     Attributes:
-        rows: packed packets, to be appended to.
+        rows: packed packets, one or several together, to be appended to.
         detours: under way, or to be applied still.
     """
 
@@ -103,31 +103,24 @@ class Capture:
         self._rng = rng
         self.rows: list[bytes] = []
         self.detours: list[Detour] = []
-        self._blocks: list[Rows] = [np.zeros(0, dtype=ROW)]
-        self._block_count = 0
-
-    def __len__(self) -> int:
-        return len(self.rows) + self._block_count
+        self._kept = np.zeros(0, dtype=ROW)
 
     def add_block(self, block: Rows) -> None:
         """Note many packets at once, of dtype ``ROW``."""
-        self._blocks.append(block)
-        self._block_count += len(block)
+        self.rows.append(block.tobytes())
 
     def take_until(self, at_s: float) -> Rows:
         """Remove and give the packets before ``at_s``, in order."""
-        fresh = np.frombuffer(b"".join(self.rows), dtype=ROW)
+        rows = np.frombuffer(b"".join(self.rows), dtype=ROW)
         self.rows.clear()
-        # Those kept back from the last time have taken their detours already.
-        rows = np.concatenate([*self._blocks[1:], fresh])
         for detour in self.detours:
             rows = detour.apply(rows, self._rng)
         self.detours = [detour for detour in self.detours if detour.ends_s >= at_s]
-        rows = np.concatenate([self._blocks[0], rows])
+        # Those kept back from the last time have taken their detours already.
+        rows = np.concatenate([self._kept, rows]) if len(self._kept) else rows
         order = np.argsort(rows["at_s"], kind="stable")
         count = int(np.searchsorted(rows["at_s"][order], at_s))
-        rest = rows[order[count:]]
-        self._blocks, self._block_count = [rest], len(rest)
+        self._kept = rows[order[count:]]
         return rows[order[:count]]
 
 

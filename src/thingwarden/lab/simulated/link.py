@@ -7,7 +7,6 @@ Must never: let a packet overtake another of the same direction, except where th
 from __future__ import annotations
 
 import math
-import random
 from typing import Final
 
 import numpy as np
@@ -22,6 +21,34 @@ _HOP_SPREAD_S: Final = 6e-6
 ROUTING_S: Final = 1.4e-5
 """What routing and address translation take more."""
 _FOLLOWING_S: Final = 1e-6
+_DRAWN_COUNT: Final = 4096
+
+
+class Noise:
+    """Random numbers for all links, drawn many at a time.
+
+    Args:
+        rng: that they come from.
+    """
+
+    __slots__ = ("_normals", "_rng", "_shares")
+
+    def __init__(self, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self._shares: list[float] = []
+        self._normals: list[float] = []
+
+    def share(self) -> float:
+        """Uniform from 0 to 1."""
+        if not self._shares:
+            self._shares = self._rng.random(_DRAWN_COUNT).tolist()
+        return self._shares.pop()
+
+    def normal(self) -> float:
+        """Normal, mean 0 and deviation 1."""
+        if not self._normals:
+            self._normals = self._rng.standard_normal(_DRAWN_COUNT).tolist()
+        return self._normals.pop()
 
 
 class Channel:
@@ -33,11 +60,11 @@ class Channel:
         more_s: taken by every packet, beyond what a hop takes.
     """
 
-    __slots__ = ("_hop_s", "_last_s", "_overtakes", "_spread_s", "is_cut", "link", "rng")
+    __slots__ = ("_hop_s", "_last_s", "_normal", "_overtakes", "_share", "_spread_s", "is_cut", "link")
 
-    def __init__(self, link: Link | None, rng: random.Random, more_s: float = 0.0) -> None:
+    def __init__(self, link: Link | None, noise: Noise, more_s: float = 0.0) -> None:
         self.link = None if link is None or link.is_plain else link
-        self.rng = rng
+        self._share, self._normal = noise.share, noise.normal
         self.is_cut = False
         self._hop_s = _HOP_S + more_s
         self._spread_s = _HOP_SPREAD_S + more_s
@@ -53,21 +80,20 @@ class Channel:
 
     def cross_alone(self, at_s: float, size_bytes: int) -> float:
         """As ``cross`` for a packet at any other instant, which no other one comes near."""
-        random_share = self.rng.random
         if self.is_cut:
             return LOST
-        out_s = at_s + self._hop_s + random_share() * self._spread_s
+        out_s = at_s + self._hop_s + self._share() * self._spread_s
         link = self.link
         if link is None:
             return out_s
-        if link.loss_ratio and random_share() < link.loss_ratio:
+        if link.loss_ratio and self._share() < link.loss_ratio:
             return LOST
         if link.rate_mbps:
             out_s += size_bytes * 8e-6 / link.rate_mbps
-        self._overtakes = link.reorder_ratio > 0.0 and random_share() < link.reorder_ratio
+        self._overtakes = link.reorder_ratio > 0.0 and self._share() < link.reorder_ratio
         if self._overtakes:
             return out_s
-        delay_ms = self.rng.gauss(link.delay_ms, link.jitter_ms) if link.jitter_ms else link.delay_ms
+        delay_ms = link.delay_ms + link.jitter_ms * self._normal() if link.jitter_ms else link.delay_ms
         return out_s + delay_ms * 1e-3 if delay_ms > 0 else out_s
 
     def cross_many(

@@ -24,7 +24,7 @@ from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, UP
 from thingwarden.lab.simulated.capture import Capture, pack_lane
 from thingwarden.lab.simulated.chatter import Chatter
 from thingwarden.lab.simulated.clock import Clock
-from thingwarden.lab.simulated.link import ROUTING_S, Channel
+from thingwarden.lab.simulated.link import ROUTING_S, Channel, Noise
 
 if TYPE_CHECKING:
     from thingwarden.lab.simulated.process import Process
@@ -76,7 +76,14 @@ class Host:
     """
 
     def __init__(
-        self, name: str, place: Place, mac: str, addresses: tuple[str, ...], link: Link | None, rng: random.Random
+        self,
+        name: str,
+        place: Place,
+        mac: str,
+        addresses: tuple[str, ...],
+        link: Link | None,
+        rng: random.Random,
+        noise: Noise,
     ) -> None:
         self.name = name
         self.place = place
@@ -84,8 +91,8 @@ class Host:
         self.addresses = addresses
         self.link_local = _link_local(self.mac)
         more_s = ROUTING_S if place is Place.INTERNET else 0.0
-        self.outward = Channel(link, rng, more_s)
-        self.inward = Channel(link, rng, more_s)
+        self.outward = Channel(link, noise, more_s)
+        self.inward = Channel(link, noise, more_s)
         self.more_lag_s = 0.0 if place is Place.GATEWAY else _DATAGRAM_LAG_S
         self.is_up = True
         self.down_since_s = -np.inf
@@ -145,6 +152,7 @@ class Network:
         self.condition = condition
         self.rng = random.Random(f"{seed}:network")
         self.bulk_rng = np.random.default_rng(self.rng.getrandbits(64))
+        self.noise = Noise(np.random.default_rng(self.rng.getrandbits(64)))
         self.capture = Capture(self.bulk_rng)
         self.chatter = Chatter(self)
         self.hosts: dict[str, Host] = {}
@@ -152,14 +160,14 @@ class Network:
         self.gateway = self.add_host(
             "gateway", Place.GATEWAY, GATEWAY_MAC, (str(GATEWAY), str(GATEWAY6), GATEWAY_UPLINK, GATEWAY_UPLINK6)
         )
-        self.nobody = Host("", Place.LAN, GATEWAY_MAC, (), condition.wireless, self.rng)
-        self.nowhere = Host("", Place.INTERNET, GATEWAY_MAC, (), condition.uplink, self.rng)
+        self.nobody = Host("", Place.LAN, GATEWAY_MAC, (), condition.wireless, self.rng, self.noise)
+        self.nowhere = Host("", Place.INTERNET, GATEWAY_MAC, (), condition.uplink, self.rng, self.noise)
         self.nobody.is_up = self.nowhere.is_up = False
 
     def add_host(self, name: str, place: Place, mac: str, addresses: tuple[str, ...]) -> Host:
         """Put a machine on the network; an address that another one had becomes its own."""
         links = {Place.LAN: self.condition.wireless, Place.INTERNET: self.condition.uplink, Place.GATEWAY: None}
-        host = Host(name, place, mac, addresses, links[place], self.rng)
+        host = Host(name, place, mac, addresses, links[place], self.rng, self.noise)
         for address in addresses:
             self.hosts[address] = host
         return host
@@ -242,13 +250,13 @@ class Network:
 
     def lag_s(self) -> float:
         """Draw the time that a program takes to notice what has come."""
-        share = self.rng.random()
+        share = self.noise.share()
         lag_s = _LAG_LEAST_S - math.log(1.0 - share) * _LAG_MEAN_MORE_S
         return lag_s if share < 1.0 - _BUSY_SHARE else lag_s + self.rng.expovariate(1.0) * _BUSY_MEAN_S
 
     def effort_s(self) -> float:
         """Draw the time that a program takes for sending something."""
-        return _EFFORT_LEAST_S - math.log(1.0 - self.rng.random()) * _EFFORT_MEAN_MORE_S
+        return _EFFORT_LEAST_S - math.log(1.0 - self.noise.share()) * _EFFORT_MEAN_MORE_S
 
 
 @lru_cache(maxsize=65536)

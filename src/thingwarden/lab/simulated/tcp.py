@@ -313,7 +313,8 @@ class Side:
             if seen_s != LOST:
                 arrives_s = other.host.inward.cross_alone(seen_s, size_bytes)
         if not other.has_replied:
-            self.small_done_s = arrives_s + self.rtt_s / 4
+            # On one machine the answer is there before the program can send again.
+            self.small_done_s = arrives_s + max(0.0, self.rtt_s / 2 - _USUAL_RTT_S)
         self._hand_over(segment, arrives_s)
 
     def _record(self, segment: _Segment, at_s: float, *, is_again: bool = False) -> float:

@@ -39,6 +39,7 @@ _ARP_GIVES_UP_S: Final = 3.07
 _UNREAD_COUNT: Final = 1024
 _FACE_COUNT: Final = 4096
 _TRANSLATED_S: Final = 120.0
+_LEASE_PORTS: Final = (68, 67)
 _LINK_LOCAL_GROUP: Final = "ff02:"
 
 Datagram: TypeAlias = tuple[str, int, bytes]
@@ -269,7 +270,10 @@ class DatagramPlane:
         if sender.place is Place.INTERNET:
             return
         is_link_local = target[0].startswith(_LINK_LOCAL_GROUP)
-        source = (sender.link_local if is_link_local else sender.own_address(socket.version), socket.port)
+        own = sender.link_local if is_link_local else sender.own_address(socket.version)
+        if (socket.port, target[1]) == _LEASE_PORTS:
+            own = "0.0.0.0"  # noqa: S104  who asks for an address has none yet
+        source = (own, socket.port)
         size_bytes = HEADER_BYTES[socket.version] + len(data)
         seen_s = sender.outward.cross(at_s, size_bytes)
         if seen_s == LOST:

@@ -51,11 +51,9 @@ def capture_of(*packets: bytes) -> Capture:
 
 def test_packets_come_out_in_order_and_not_before_everything_earlier_is_known() -> None:
     capture = capture_of(question(3.0), question(1.0), question(2.0))
-    assert len(capture) == 3
     assert capture.take_until(2.5)["at_s"].tolist() == [1.0, 2.0]
     capture.rows.append(question(2.7))
     assert capture.take_until(4.0)["at_s"].tolist() == [2.7, 3.0]
-    assert len(capture) == 0
 
 
 def test_packets_of_one_instant_keep_the_order_in_which_they_were_noted() -> None:

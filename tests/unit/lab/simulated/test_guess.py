@@ -45,7 +45,7 @@ def test_telnet_is_asked_with_options_and_patience() -> None:
     seen = guess(dataclasses.replace(GUESS, service="telnet", port=23), telnet_server("camera"))
     assert len(seen.states(23)) == 4
     sizes = seen.of_port(23).payload_bytes.tolist()
-    assert sizes.count(3) >= 16
+    assert sizes.count(3) == 20
     assert sizes.count(6) == 4
 
 
