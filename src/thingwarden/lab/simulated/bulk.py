@@ -105,8 +105,8 @@ def _fly_one(side: Side, burst: Burst, number: int, count: int, at_s: float) -> 
     seq = (side.next_seq + number * side.mss_bytes) & 0xFFFF_FFFF
     outward, inward = side.host.outward, side.other.host.inward
     retry_s = side.rtt_s if number < count - 3 else _LEAST_RETRY_S + side.rtt_s
-    seen_s = outward.cross(at_s, size_bytes)
-    if seen_s != LOST:
+    seen_s = outward.cross_alone(at_s, size_bytes)
+    if seen_s != LOST and not outward.overtakes:
         seen_s = side.last_seen_s = max(seen_s, side.last_seen_s + _FOLLOWING_S)
     while True:
         if seen_s != LOST:

@@ -105,23 +105,24 @@ class _Handshake:
         network, client, server = self._network, self._client, self._server
         self._asked_s = at_s
         size_bytes = self._ip_bytes + SYN_TCP_BYTES
-        seen_s = client.host.outward.cross(at_s, size_bytes)
+        seen_s = client.host.outward.cross_alone(at_s, size_bytes)
         if seen_s == LOST:
             return LOST
         self._note(client, pack_rest(seen_s, size_bytes, 0, TCP_SYN, client.next_seq, 0, SYN_WINDOW, b""))
-        arrives_s = server.host.inward.cross(seen_s, size_bytes)
+        arrives_s = server.host.inward.cross_alone(seen_s, size_bytes)
         if arrives_s == LOST or not server.host.is_up or self._call.port in server.host.silent_ports:
             return LOST
         self._is_refused = server.host.refuses or self._listener() is None
         answer_bytes = self._ip_bytes + (PLAIN_TCP_BYTES if self._is_refused else SYN_TCP_BYTES)
-        back_s = server.host.outward.cross(arrives_s + KERNEL_S, answer_bytes)
+        back_s = server.host.outward.cross_alone(arrives_s + KERNEL_S, answer_bytes)
         if back_s == LOST:
             return LOST
         flags, seq, window_bytes = (
             (TCP_RST | TCP_ACK, 0, 0) if self._is_refused else (TCP_SYN | TCP_ACK, server.next_seq, SYN_ACK_WINDOW)
         )
+        server.last_seen_s = back_s
         self._note(server, pack_rest(back_s, answer_bytes, 0, flags, seq, server.received_to, window_bytes, b""))
-        home_s = client.host.inward.cross(back_s, answer_bytes)
+        home_s = client.host.inward.cross_alone(back_s, answer_bytes)
         return home_s if network.clock.now_s <= home_s else LOST
 
     def complete(self, at_s: float) -> Side:
@@ -139,8 +140,9 @@ class _Handshake:
             side.next_seq = (side.next_seq + 1) & SEQUENCE_MASK
             side.host.sides[side] = None
         client.received_to = server.next_seq
-        seen_s = client.host.outward.cross(at_s + KERNEL_S, client.header_bytes)
+        seen_s = client.host.outward.cross_alone(at_s + KERNEL_S, client.header_bytes)
         if seen_s != LOST:
+            client.last_seen_s = seen_s
             seq, ack = client.next_seq, client.received_to
             self._note(client, pack_rest(seen_s, client.header_bytes, 0, TCP_ACK, seq, ack, OPEN_WINDOW, b""))
         # A lost acknowledgement is made up for by the first data.

@@ -57,10 +57,11 @@ class Channel:
     Attributes:
         link: None where it only takes the kernel's time.
         is_cut: nothing passes.
+        overtakes: whether the last packet overtook others.
         more_s: taken by every packet, beyond what a hop takes.
     """
 
-    __slots__ = ("_hop_s", "_last_s", "_normal", "_overtakes", "_share", "_spread_s", "is_cut", "link")
+    __slots__ = ("_hop_s", "_last_s", "_normal", "_share", "_spread_s", "is_cut", "link", "overtakes")
 
     def __init__(self, link: Link | None, noise: Noise, more_s: float = 0.0) -> None:
         self.link = None if link is None or link.is_plain else link
@@ -69,17 +70,17 @@ class Channel:
         self._hop_s = _HOP_S + more_s
         self._spread_s = _HOP_SPREAD_S + more_s
         self._last_s = 0.0
-        self._overtakes = False
+        self.overtakes = False
 
     def cross(self, at_s: float, size_bytes: int) -> float:
         """When a packet of ``size_bytes`` that enters now, at ``at_s``, leaves; ``LOST`` if it never does."""
         out_s = self.cross_alone(at_s, size_bytes)
-        if out_s != LOST and not self._overtakes:
+        if out_s != LOST and not self.overtakes:
             out_s = self._last_s = max(out_s, self._last_s + _FOLLOWING_S)
         return out_s
 
     def cross_alone(self, at_s: float, size_bytes: int) -> float:
-        """As ``cross`` for a packet at any other instant, which no other one comes near."""
+        """As ``cross`` for a packet of any instant, whose order among others the caller looks after."""
         if self.is_cut:
             return LOST
         out_s = at_s + self._hop_s + self._share() * self._spread_s
@@ -90,8 +91,8 @@ class Channel:
             return LOST
         if link.rate_mbps:
             out_s += size_bytes * 8e-6 / link.rate_mbps
-        self._overtakes = link.reorder_ratio > 0.0 and self._share() < link.reorder_ratio
-        if self._overtakes:
+        self.overtakes = link.reorder_ratio > 0.0 and self._share() < link.reorder_ratio
+        if self.overtakes:
             return out_s
         delay_ms = link.delay_ms + link.jitter_ms * self._normal() if link.jitter_ms else link.delay_ms
         return out_s + delay_ms * 1e-3 if delay_ms > 0 else out_s

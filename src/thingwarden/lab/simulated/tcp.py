@@ -305,7 +305,7 @@ class Side:
         retry_s = _LEAST_RETRY_S + self.rtt_s
         size_bytes = self.header_bytes + segment.wire_bytes
         seen_s = self._record(segment, at_s)
-        arrives_s = LOST if seen_s == LOST else other.host.inward.cross(seen_s, size_bytes)
+        arrives_s = LOST if seen_s == LOST else other.host.inward.cross_alone(seen_s, size_bytes)
         while arrives_s == LOST:
             at_s += retry_s
             retry_s *= 2
@@ -320,12 +320,9 @@ class Side:
     def _record(self, segment: _Segment, at_s: float, *, is_again: bool = False) -> float:
         """When a segment sent at ``at_s`` passes the capture, which notes it; ``LOST`` if it does not get there."""
         size_bytes = self.header_bytes + segment.wire_bytes
-        if is_again:
-            seen_s = self.host.outward.cross_alone(at_s, size_bytes)
-        else:
-            seen_s = self.host.outward.cross(at_s, size_bytes)
-            if seen_s == LOST:
-                return LOST
+        outward = self.host.outward
+        seen_s = outward.cross_alone(at_s, size_bytes)
+        if seen_s != LOST and not (is_again or outward.overtakes):
             seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
         if seen_s != LOST and self.lane and self.network.is_neighbour_known(self.host, self.other.host):
             flags = TCP_ACK | (TCP_PSH if segment.wire_bytes else 0) | (TCP_FIN if segment.is_fin else 0)
@@ -453,7 +450,7 @@ class Side:
         self._send_reset(at_s, self.header_bytes, TCP_RST | TCP_ACK)
 
     def _send_reset(self, at_s: float, size_bytes: int, flags: int) -> None:
-        seen_s = self.host.outward.cross(at_s + KERNEL_S, size_bytes)
+        seen_s = self.host.outward.cross_alone(at_s + KERNEL_S, size_bytes)
         if seen_s == LOST:
             return
         seen_s = self.last_seen_s = max(seen_s, self.last_seen_s + _FOLLOWING_S)
@@ -465,7 +462,7 @@ class Side:
 
     def _let_fail(self, seen_s: float, size_bytes: int) -> None:
         other = self.other
-        arrives_s = other.host.inward.cross(seen_s, size_bytes)
+        arrives_s = other.host.inward.cross_alone(seen_s, size_bytes)
         if arrives_s != LOST:
             due_s = max(arrives_s + self.network.lag_s(), other.last_due_s)
             self.network.clock.call_at(due_s, other.fail, ConnectionResetError("reset by the other side"))
