@@ -144,6 +144,7 @@ class Network:
 
     Attributes:
         nobody, nowhere: whoever has an address of the LAN or beyond it that no host has; without power.
+        tls_flight_bytes: of a TLS server's answer to a greeting, which goes by the names in the lab's certificate.
         groups: sockets by multicast group and port, and version of IP; in the order in which they joined.
     """
 
@@ -156,6 +157,7 @@ class Network:
         self.capture = Capture(self.bulk_rng)
         self.chatter = Chatter(self)
         self.hosts: dict[str, Host] = {}
+        self.tls_flight_bytes = 0
         self.groups: dict[tuple[str, int], dict[SimulatedDatagrams, None]] = {}
         self.gateway = self.add_host(
             "gateway", Place.GATEWAY, GATEWAY_MAC, (str(GATEWAY), str(GATEWAY6), GATEWAY_UPLINK, GATEWAY_UPLINK6)

@@ -26,6 +26,7 @@ from thingwarden.lab.simulated.leases import serve_leases
 from thingwarden.lab.simulated.network import Host, Network, Place
 from thingwarden.lab.simulated.process import LabelTo, Process, label_nothing
 from thingwarden.lab.simulated.resolver import serve_names
+from thingwarden.lab.simulated.tls import flight_bytes
 from thingwarden.lab.simulated.tools import use_tool
 from thingwarden.lab.simulated.udp import DatagramPlane
 from thingwarden.lab.simulated.world import SimulatedWorld
@@ -134,6 +135,9 @@ class Simulation:
         for planned in self._schedule.hosts:
             self._hosts[planned.name] = network.add_host(planned.name, Place.LAN, planned.mac, _addresses(planned))
         self._names.update(_names(self._schedule.hosts, self._hosts))
+        network.tls_flight_bytes = flight_bytes(
+            [*SERVICES, "hub.lan", *(f"{host.name}.lan" for host in self._schedule.hosts)]
+        )
         self._start_daemons()
         self._start_life(INTERNET)
         for planned in self._schedule.hosts:

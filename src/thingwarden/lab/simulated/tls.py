@@ -7,6 +7,7 @@ Source: RFC 8446; sizes measured with OpenSSL 3 and the lab's certificate, a P-2
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from thingwarden.lab.simulated.tcp import Side
@@ -32,8 +33,9 @@ _CHECKING_S: Final = (0.0006, 0.0013)
 _RECORD_LAG_S: Final = 8e-5
 """What a program takes more to notice data that are encrypted."""
 
-SERVER_FLIGHT_BYTES: Final = 1350
-"""ServerHello to Finished with the lab's certificate, whose size goes by the names of its hosts."""
+_FLIGHT_BYTES: Final = 765
+_NAME_BYTES: Final = 2
+"""ServerHello to Finished with a certificate that names nobody, and what a name takes beyond itself."""
 
 
 class TlsStream:
@@ -90,6 +92,11 @@ class TlsStream:
             side.transmit(b"", _NOTIFY_BYTES, _NOTIFY)
 
 
+def flight_bytes(names: Iterable[str]) -> int:
+    """What a server's answer to a greeting takes, with a certificate for these host names."""
+    return _FLIGHT_BYTES + sum(len(name) + _NAME_BYTES for name in names)
+
+
 async def greet_server(side: Side, timeout_s: float) -> TlsStream:
     """The client's part of the handshake.
 
@@ -127,8 +134,8 @@ async def greet_client(side: Side, timeout_s: float) -> TlsStream:
         side.say_goodbye()
         raise OSError("the other side speaks no TLS")
     await clock.sleep(rng.uniform(*_SIGNING_S))
-    flight_bytes = SERVER_FLIGHT_BYTES + rng.choice((-1, 0, 0, 1))
-    await side.send_as(_SERVER_HELLO, flight_bytes, _SERVER_HELLO)
+    size_bytes = side.network.tls_flight_bytes + rng.choice((-1, 0, 0, 1))
+    await side.send_as(_SERVER_HELLO, size_bytes, _SERVER_HELLO)
     finished = await side.receive(gives_up_s - clock.now_s)
     if not finished.startswith(_FINISHED):
         side.say_goodbye()

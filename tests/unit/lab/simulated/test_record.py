@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -28,12 +29,16 @@ def test_the_manifest_says_that_it_was_simulated(folder: Path) -> None:
     assert manifest["command"].endswith("--simulated --out DIR")
     assert manifest["flow_count"] > 50
     assert manifest["malicious_flow_count"] > 0
-    assert set(manifest["files"]) == {"sample.pcap.gz", "truth.json", "timing.json", "conn.log"}
+    assert set(manifest["files"]) == {"sample.pcap.gz", "truth.json", "timing.json", "conn.log.gz"}
 
 
 def test_the_capture_holds_the_flows_of_the_log(folder: Path) -> None:
     flows = FlowBatch.concatenate(list(PcapSource(folder / "sample.pcap.gz").batches()))
-    rows = [line.split("\t") for line in (folder / "conn.log").read_text().splitlines() if not line.startswith("#")]
+    rows = [
+        line.split("\t")
+        for line in gzip.decompress((folder / "conn.log.gz").read_bytes()).decode().splitlines()
+        if not line.startswith("#")
+    ]
     assert len(rows) == len(flows)
     assert sorted(float(row[0]) for row in rows) == pytest.approx(np.sort(flows.started_at_s).tolist(), abs=2e-6)
     assert sum(int(row[17]) for row in rows) == int(flows.orig_ip_bytes.sum())
