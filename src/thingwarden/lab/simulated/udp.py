@@ -39,6 +39,7 @@ _ARP_GIVES_UP_S: Final = 3.07
 _UNREAD_COUNT: Final = 1024
 _FACE_COUNT: Final = 4096
 _TRANSLATED_S: Final = 120.0
+_TRANSLATED_COUNT: Final = 4096
 _LEASE_PORTS: Final = (68, 67)
 _LINK_LOCAL_GROUP: Final = "ff02:"
 
@@ -156,6 +157,7 @@ class DatagramPlane:
     def __init__(self, network: Network) -> None:
         self.network = network
         self._translated: dict[tuple[int, Endpoint], tuple[Host, Endpoint, float]] = {}
+        self._most_translated = _TRANSLATED_COUNT
         self._icmp_tokens: dict[tuple[str, str], tuple[float, float]] = {}
 
     def open(
@@ -303,6 +305,9 @@ class DatagramPlane:
             if holder is None or holder[1] == source or holder[2] < now_s:
                 break
             port = self.network.rng.randrange(1024, 65536)
+        if len(self._translated) >= self._most_translated:
+            self._translated = {key: value for key, value in self._translated.items() if value[2] >= now_s}
+            self._most_translated = 2 * max(_TRANSLATED_COUNT, len(self._translated))
         self._translated[port, target] = (sender, source, now_s + _TRANSLATED_S)
         return (GATEWAY_UPLINK, port)
 
