@@ -6,9 +6,12 @@ Must never: let the number of processes, an interruption or the order of finishi
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import multiprocessing
+import signal
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -41,6 +44,8 @@ JOURNAL_FILE: Final = "drawn.jsonl"
 DAY_S: Final = 86_400.0
 PACKETS_PER_FLOW: Final = 20
 """Where flows are bounded, so are packets: sessions that talk for days give few words for much work."""
+_PR_SET_PDEATHSIG: Final = 1
+"""prctl(2)."""
 _AHEAD: Final = 2
 """Networks per worker that are under way: while the first ones are waited for, nobody idles."""
 
@@ -216,11 +221,18 @@ def _finished(tasks: Iterator[_Task], kept: Mapping[int, Made], jobs: int) -> It
     if jobs == 1:
         yield (kept.get(task.number) or _make(task) for task in tasks)
         return
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_die_with_parent) as pool:
         try:
             yield _in_order(pool, tasks, kept, jobs)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _die_with_parent() -> None:
+    """A worker whose parent was killed would work on for nobody."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _in_order(pool: ProcessPoolExecutor, tasks: Iterator[_Task], kept: Mapping[int, Made], jobs: int) -> Iterator[Made]:
