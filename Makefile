@@ -48,7 +48,7 @@ $(RUNTIME): pyproject.toml deploy/venv.sh
 $(FULL): $(RUNTIME)
 	@$(PIP) install --quiet "$(TORCH)" || echo "No $(TORCH) for this machine: what trains is skipped." >&2
 	@if $(BIN)/python -c 'import torch' 2>/dev/null; then train=train,; fi; \
-	$(PIP) install --quiet --editable ".[$${train}bench,lab,dev]"
+	$(PIP) install --quiet --editable ".[$${train}bench,dev]"
 	@touch $@
 
 model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put it into the package
