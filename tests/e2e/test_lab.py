@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
@@ -90,7 +91,7 @@ def test_the_manifest_describes_what_lies_beside_it(run: Finished) -> None:
     assert (manifest["world"], manifest["seed"], manifest["exclude_from_training"]) == ("real", 5, True)
     assert (manifest["failures"], manifest["dropped_packets"]) == ([], 0)
     files = {path.name for path in run.folder.iterdir()}
-    assert files == {"manifest.json", "conn.log", "sample.pcap.gz", "timing.json", "truth.json"}
+    assert files == {"manifest.json", "conn.log.gz", "sample.pcap.gz", "timing.json", "truth.json"}
     for name, described in manifest["files"].items():
         content = (run.folder / name).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (described["size_bytes"], described["sha256"])
@@ -110,7 +111,7 @@ def test_every_attack_is_in_the_metered_capture_under_its_label(run: Finished) -
 
 
 def test_the_labelled_log_says_the_same(run: Finished) -> None:
-    lines = (run.folder / "conn.log").read_text(encoding="utf-8").splitlines()
+    lines = gzip.decompress((run.folder / "conn.log.gz").read_bytes()).decode().splitlines()
     rows = [line.split("\t") for line in lines if not line.startswith("#")]
     malicious = run.flows().labels
     assert malicious is not None

@@ -1,7 +1,7 @@
 """The folder that a run leaves, the same for either world: capture, truth, timing, labelled flows, manifest.
 
-In: a capture and what was planned and measured. Out: ``<name>.pcap.gz``, ``truth.json``, ``timing.json``, ``conn.log``,
-``manifest.json``.
+In: a capture and what was planned and measured. Out: ``<name>.pcap.gz``, ``truth.json``, ``timing.json``,
+``conn.log.gz``, ``manifest.json``.
 Must never: put into ``truth.json`` what the seed does not decide, or a file beside the manifest that it does not name.
 """
 
@@ -72,7 +72,7 @@ def write_outcome(run: Run, capture: Path, folder: Path, *, flows: FlowBatch | N
     """
     folder.mkdir(parents=True, exist_ok=True)
     truth = truth_from_schedule(run.schedule)
-    files = [folder / name for name in (f"{run.recipe.name}.pcap.gz", "truth.json", "timing.json", "conn.log")]
+    files = [folder / name for name in (f"{run.recipe.name}.pcap.gz", "truth.json", "timing.json", "conn.log.gz")]
     packed, truth_path, timing_path, conn_log = files
     compress(capture, packed)
     write_truth(truth, truth_path)
@@ -80,8 +80,11 @@ def write_outcome(run: Run, capture: Path, folder: Path, *, flows: FlowBatch | N
     if flows is None:
         metered = FlowBatch.concatenate(list(PcapSource(packed).batches()))
         flows = label_flows(metered, truth, run.timing)
-    with conn_log.open("w", encoding="utf-8", newline="\n") as out:
+    plain = conn_log.with_suffix("")
+    with plain.open("w", encoding="utf-8", newline="\n") as out:
         write_conn_log([flows], out, is_labelled=True)
+    compress(plain, conn_log)
+    plain.unlink()
     manifest = folder / "manifest.json"
     content = {**_described_run(run), **_counts(flows), "files": {path.name: _described(path) for path in files}}
     manifest.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

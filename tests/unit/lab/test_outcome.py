@@ -66,6 +66,10 @@ def write_syn_of_flood(run: Run, path: Path) -> None:
         PacketFile(sink, 192).write(packet)
 
 
+def read_lines(path: Path) -> list[str]:
+    return gzip.decompress(path.read_bytes()).decode().splitlines()
+
+
 def test_a_capture_becomes_a_labelled_folder(tmp_path: Path) -> None:
     run = run_of_sample()
     write_syn_of_flood(run, tmp_path / "capture.pcap")
@@ -74,7 +78,7 @@ def test_a_capture_becomes_a_labelled_folder(tmp_path: Path) -> None:
     assert manifest["command"] == "thingwarden lab run sample --seed 9 --duration-s 100 --out DIR"
     assert manifest["failures"] == ["hub: it smoked"]
     assert manifest["began_at"] == BEGAN_AT.isoformat()
-    (row,) = [line for line in (tmp_path / "out" / "conn.log").read_text().splitlines() if not line.startswith("#")]
+    (row,) = [line for line in read_lines(tmp_path / "out" / "conn.log.gz") if not line.startswith("#")]
     assert row.split("\t")[-2:] == ["Malicious", "dos:flood_syn-1"]
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"manifest.json", *manifest["files"]}
     for name, described in manifest["files"].items():
