@@ -15,10 +15,11 @@ from pydantic import Field
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
-from thingwarden.lab.behaviour.attacks.guess import ACCEPTED, NEGOTIATION, drain, read_verdict
+from thingwarden.lab.behaviour.attacks.guess import NEGOTIATION, drain, read_verdict
 from thingwarden.lab.behaviour.attacks.pacing import Rhythm
 from thingwarden.lab.behaviour.protocol import http, session
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN
 from thingwarden.lab.behaviour.reach import Ending, leave
 from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.timeline import Aim
@@ -144,8 +145,8 @@ class LoginSettings(ActSettings):
     commands: int = breadth.number(12, 3, 120)
     line_bytes: int = breadth.number(40, 8, 400)
     think_s: float = breadth.number(0.2, 0.01, 5.0)
-    user: str = ACCEPTED[0]
-    password: str = ACCEPTED[1]
+    user: str = FACTORY_LOGIN[0]
+    password: str = FACTORY_LOGIN[1]
     ending: Ending = "close"
     patience_s: float = breadth.number(6.0, 2.0, 20.0)
 

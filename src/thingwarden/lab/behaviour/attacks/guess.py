@@ -7,7 +7,6 @@ Source: the credentials and the telnet dialogue follow Mirai's published scanner
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -20,6 +19,7 @@ from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
 from thingwarden.lab.behaviour.attacks.pacing import LONGEST_PROGRAM_S, Crowd, Rhythm
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN, basic_authorization
 from thingwarden.lab.behaviour.protocol.http import read_answer
 from thingwarden.lab.behaviour.reach import Ending, leave
 from thingwarden.lab.timeline import Aim
@@ -44,7 +44,6 @@ FACTORY_PASSWORDS: Final[tuple[Credential, ...]] = (
 )  # fmt: skip
 """Mirai's published list; the first is the one that the lab's cameras accept."""
 
-ACCEPTED: Final = FACTORY_PASSWORDS[0]
 _TCP: Final = 6
 NEGOTIATION: Final = b"\xff\xfc\x01\xff\xfc\x1f\xff\xfe\x01\xff\xfe\x03"
 
@@ -73,8 +72,8 @@ class GuessSettings(ActSettings):
     think_s: float = breadth.number(0.06, 0.005, 2.0)
     patience_s: float = breadth.number(5.0, 1.0, 15.0)
     finds: bool = breadth.flag(False, likely=0.3)
-    user: str = ACCEPTED[0]
-    password: str = ACCEPTED[1]
+    user: str = FACTORY_LOGIN[0]
+    password: str = FACTORY_LOGIN[1]
     ending: Ending = "close"
 
 
@@ -252,10 +251,10 @@ async def try_web(world: World, source: Buffered, batch: Sequence[Credential], s
         OSError: the device broke off.
     """
     for number, (user, password) in enumerate(batch, start=1):
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
+        login = basic_authorization(user, password).decode()
         kept = "keep-alive" if number < len(batch) else "close"
         head = (
-            f"GET {settings.path} HTTP/1.1\r\nHost: {source.stream.peer[0]}\r\nAuthorization: Basic {token}\r\n"
+            f"GET {settings.path} HTTP/1.1\r\nHost: {source.stream.peer[0]}\r\n{login}\r\n"
             f"User-Agent: {settings.agent}\r\nConnection: {kept}\r\n\r\n"
         )
         await source.stream.send(head.encode())
@@ -320,10 +319,8 @@ async def try_rtsp(world: World, source: Buffered, batch: Sequence[Credential], 
     """
     address, port = source.stream.peer
     for number, (user, password) in enumerate(batch, start=1):
-        token = base64.b64encode(f"{user}:{password}".encode()).decode()
-        head = (
-            f"DESCRIBE rtsp://{address}:{port}/live RTSP/1.0\r\nCSeq: {number}\r\nAuthorization: Basic {token}\r\n\r\n"
-        )
+        login = basic_authorization(user, password).decode()
+        head = f"DESCRIBE rtsp://{address}:{port}/live RTSP/1.0\r\nCSeq: {number}\r\n{login}\r\n\r\n"
         await source.stream.send(head.encode())
         answer = await read_answer(source, settings.patience_s)
         if b" 200 " in answer[:16] and _opens(settings, user, password):

@@ -2,7 +2,7 @@
 
 In: paths, sizes and a maker's manners. Out: requests and answers; an answer's size and delay are asked for in the path.
 Must never: send more than ``MOST_BYTES`` at one request, or keep bodies.
-Source: RFC 9112.
+Source: RFC 9112; RFC 7617 for passwords.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN, basic_authorization
 from thingwarden.lab.behaviour.reach import Place
 from thingwarden.lab.traits import Traits
 from thingwarden.lab.world import Stream, World
@@ -33,6 +34,9 @@ _WANTED: Final = re.compile(rb"[?&]n=(\d{1,9})")
 _DELAY: Final = re.compile(rb"[?&]t=(\d{1,6})")
 _LENGTH: Final = re.compile(rb"\ncontent-length: *(\d{1,9})", re.IGNORECASE)
 _LONGEST_DELAY_MS: Final = 20_000
+_REFUSAL: Final = b'401 Unauthorized\r\nWWW-Authenticate: Basic realm="login"'
+_REFUSAL_BYTES: Final = 130
+_LOGIN_LINE: Final = b"\n" + basic_authorization(*FACTORY_LOGIN) + b"\r"
 _IDLE_S: Final = 75.0
 
 
@@ -145,14 +149,8 @@ async def read_answer(source: Buffered, timeout_s: float = 30.0) -> bytes:
     return head
 
 
-async def serve_http(world: World, stream: Stream) -> None:
-    """Answer requests until the client has enough; sizes and delays by path."""
-    source = Buffered(stream)
-    await answer_requests(world, source)
-
-
 async def answer_requests(world: World, source: Buffered) -> None:
-    """As ``serve_http``, over a stream of which something may have been read.
+    """Answer requests until the client has enough; sizes and delays by path, 401 to a wrong password.
 
     Raises:
         OSError: the client left.
@@ -161,9 +159,8 @@ async def answer_requests(world: World, source: Buffered) -> None:
         head = await source.until(b"\r\n\r\n", timeout_s=_IDLE_S)
         await source.skip(min(content_length(head), MOST_BYTES), _IDLE_S)
         await world.sleep(_delay_s(world, head))
-        length = _answer_bytes(world, head)
         keep = b"keep-alive" in head
-        status = b"204 No Content" if b"/generate_204" in head else b"200 OK"
+        status, length = (_REFUSAL, _REFUSAL_BYTES) if _is_wrong_login(head) else _granted(world, head)
         ending = b"keep-alive" if keep else b"close"
         answer = b"HTTP/1.1 %s\r\nServer: lab\r\nConnection: %s\r\nContent-Length: %d\r\n\r\n" % (
             status,
@@ -204,6 +201,16 @@ def _delay_s(world: World, head: bytes) -> float:
     if wish is None:
         return world.rng.uniform(0.004, 0.06)
     return min(int(wish.group(1)), _LONGEST_DELAY_MS) / 1000.0 * world.rng.uniform(0.8, 1.3)
+
+
+def _is_wrong_login(head: bytes) -> bool:
+    # Pages are open; who presents a password all the same is told whether it is right.
+    return b"\nAuthorization: Basic " in head and _LOGIN_LINE not in head
+
+
+def _granted(world: World, head: bytes) -> tuple[bytes, int]:
+    """Status and length of the body, bytes."""
+    return b"204 No Content" if b"/generate_204" in head else b"200 OK", _answer_bytes(world, head)
 
 
 def _answer_bytes(world: World, head: bytes) -> int:

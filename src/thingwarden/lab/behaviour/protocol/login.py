@@ -10,14 +10,12 @@ from __future__ import annotations
 from typing import Final, Literal, TypeAlias
 
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN
 from thingwarden.lab.behaviour.protocol.http import filler
 from thingwarden.lab.world import Handler, Stream, World
 
 TELNET_PORT: Final = 23
 SSH_PORT: Final = 22
-FACTORY_LOGIN: Final = (b"root", b"xc3511")
-"""One of Mirai's published factory passwords; what a guess must find."""
-
 Dialogue: TypeAlias = Literal["options", "plain"]
 """``options`` negotiates first, as BusyBox does; ``plain`` sends text only and closes after one wrong password."""
 DIALOGUES: Final[tuple[Dialogue, ...]] = ("options", "plain")
@@ -44,7 +42,7 @@ def telnet_server(name: str, dialogue: Dialogue = "options") -> Handler:
             await stream.send(user + b"\r\nPassword: ")
             password = await read_line(source)
             await world.sleep(world.rng.uniform(0.3, 0.8))
-            if (user, password) == FACTORY_LOGIN:
+            if (user.decode("utf-8", "replace"), password.decode("utf-8", "replace")) == FACTORY_LOGIN:
                 await _shell(source)
                 return
             again = name.encode() + b" login: " if number + 1 < guesses else b""
@@ -81,7 +79,7 @@ async def administer(world: World, stream: Stream, commands: int) -> None:
     for prompt, line in ((b"login: ", FACTORY_LOGIN[0]), (b"Password: ", FACTORY_LOGIN[1])):
         await source.until(prompt)
         await world.sleep(world.rng.uniform(0.5, 4.0))
-        await stream.send(line + b"\r\n")
+        await stream.send(line.encode() + b"\r\n")
     for number in range(commands + 1):
         await source.until(b"# ")
         await world.sleep(world.rng.uniform(0.5, 8.0))

@@ -6,8 +6,11 @@ import pytest
 
 from play_builder import build_hosts, contacts, play
 from thingwarden.lab.behaviour.kind import Site
-from thingwarden.lab.behaviour.protocol.http import Ask, Manners, content_length, filler, visit
+from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN, basic_authorization
+from thingwarden.lab.behaviour.protocol.http import Ask, Manners, content_length, filler, read_answer, visit
 from thingwarden.lab.behaviour.reach import Reach
+from thingwarden.lab.directory import SERVICES
 from thingwarden.lab.traits import Traits
 from thingwarden.lab.world import Behaviour, Identity, World
 
@@ -51,6 +54,23 @@ def test_manners_differ_between_makers_and_stay_with_one() -> None:
     assert len({manners.header_bytes for manners in drawn}) > 20
     assert drawn[3] == Manners.drawn(Traits(seed="3", breadth=1.0), "cloud")
     assert Manners.drawn(Traits(seed="0"), "cloud").agent == "thing/1.0"
+
+
+@pytest.mark.parametrize(
+    ("password", "status"), [("vizxv", b"401 Unauthorized"), (FACTORY_LOGIN[1], b"200 OK"), ("", b"200 OK")]
+)
+def test_only_the_right_password_is_let_in_and_nobody_has_to_present_one(password: str, status: bytes) -> None:
+    seen: list[bytes] = []
+    login = basic_authorization("root", password) + b"\r\n" if password else b""
+
+    async def ask(world: World) -> None:
+        stream = await world.connect(SERVICES["vendor.example"].address, 80)
+        await stream.send(b"GET /page HTTP/1.1\r\nHost: a\r\n" + login + b"Connection: close\r\n\r\n")
+        seen.append(await read_answer(Buffered(stream)))
+
+    play(client=ask)
+    assert seen[0].startswith(b"HTTP/1.1 " + status)
+    assert (b"\nWWW-Authenticate: Basic " in seen[0]) == status.startswith(b"401")
 
 
 def test_filler_has_the_length_asked_for() -> None:

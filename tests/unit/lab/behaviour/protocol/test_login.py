@@ -7,6 +7,7 @@ import pytest
 from play_builder import address_of, contacts, play
 from thingwarden.lab.behaviour.protocol import login
 from thingwarden.lab.behaviour.protocol.buffered import Buffered
+from thingwarden.lab.behaviour.protocol.credential import FACTORY_LOGIN
 from thingwarden.lab.world import World
 
 
@@ -63,7 +64,7 @@ def test_known_password_opens_a_shell() -> None:
 
     async def guesser(world: World) -> None:
         source = Buffered(await world.connect(address_of(0), 23))
-        await _guess(source, login.FACTORY_LOGIN[1])
+        await _guess(source, FACTORY_LOGIN[1].encode())
         seen.append(await source.until(b"# "))
 
     play(device=_telnet, guesser=guesser)
