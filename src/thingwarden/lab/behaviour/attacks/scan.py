@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import dataclass
+from ipaddress import ip_network
 from itertools import product
 from typing import Any, Final, Literal
 
+from thingwarden.domain.packet import PROTO_ICMP, PROTO_ICMP6
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.lab.behaviour.act import ActKind, ActSettings
 from thingwarden.lab.behaviour.attacks import breadth
@@ -21,7 +23,7 @@ from thingwarden.lab.timeline import Aim
 from thingwarden.lab.tool import PortScan
 from thingwarden.lab.world import World
 
-ANY_PROTO: Final = 0
+_PING_PORTS: Final = (80, 443)
 TCP: Final = 6
 UDP: Final = 17
 
@@ -255,6 +257,13 @@ def _aims(settings: ActSettings, proto: int, *ports: int) -> tuple[Aim, ...]:
     return tuple(Aim(peer=target, proto=proto, ports=ports) for target in settings.targets)
 
 
+def _ping_aims(settings: PingSettings) -> tuple[Aim, ...]:
+    # Neighbours are asked by ARP or neighbour discovery, everybody else by echo, timestamp and two TCP ports.
+    icmp = {target: PROTO_ICMP6 if ip_network(target).version == 6 else PROTO_ICMP for target in settings.targets}
+    echoes = tuple(Aim(peer=target, proto=proto) for target, proto in icmp.items())
+    return (*echoes, *_aims(settings, TCP, *_PING_PORTS))
+
+
 SCANS: Final[dict[str, ActKind[Any]]] = {
     "scan_horizontal": ActKind(
         about="One port of many hosts, by nmap.",
@@ -300,7 +309,7 @@ SCANS: Final[dict[str, ActKind[Any]]] = {
         about="Which hosts are there, by nmap.",
         settings=PingSettings,
         run=scan_ping,
-        aims=lambda settings: _aims(settings, ANY_PROTO),
+        aims=_ping_aims,
         attack_class=AttackClass.SCAN,
         technique="T1018",
     ),

@@ -8,7 +8,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from lab_act_builder import begun_at_s, lan_address, peers_of, perform, states_of, tools_of
+from lab_act_builder import aims_of, begun_at_s, lan_address, peers_of, perform, states_of, tools_of
 from thingwarden.lab.tool import PortScan
 
 ELSEWHERE = ("198.18.0.0/15",)
@@ -83,6 +83,16 @@ def test_sweep_draws_hosts_from_wide_prefixes() -> None:
     assert len(set(tool.targets)) == 50
     assert tool.ports == "8080"
     assert all(one.startswith(("198.18.", "198.19.")) for one in tool.targets)
+
+
+def test_search_for_hosts_is_meant_by_what_nmap_asks_and_by_nothing_else() -> None:
+    aims = aims_of("scan_ping", {"targets": (CAMERA, "2001:db8:77::/120")})
+    assert {(aim.peer, aim.proto, aim.ports) for aim in aims} == {
+        (CAMERA, 1, ()),
+        ("2001:db8:77::/120", 58, ()),
+        (CAMERA, 6, (80, 443)),
+        ("2001:db8:77::/120", 6, (80, 443)),
+    }
 
 
 def test_order_is_kept_where_wanted() -> None:
