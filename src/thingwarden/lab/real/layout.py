@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from thingwarden.lab.directory import SERVICES
-from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, SPOOFED, UPLINK, UPLINK6
+from thingwarden.lab.prefix import (
+    GATEWAY,
+    GATEWAY6,
+    GATEWAY_MAC,
+    INTERNET,
+    INTERNET6,
+    LAN,
+    LAN6,
+    SPOOFED,
+    UPLINK,
+    UPLINK6,
+)
 from thingwarden.lab.timeline import Host
 
 GATEWAY_NAME: Final = "gateway"
@@ -205,7 +216,8 @@ class Layout:
             "link set eth0 up",
             f"route add {LAN} via {_GATEWAY_UPLINK}",
             f"route add {LAN6} via {_GATEWAY_UPLINK6}",
-            f"route add blackhole {SPOOFED}",
+            # Who is not there is silent: without these, IPv6 would answer "no route" at once.
+            *(f"route add blackhole {prefix}" for prefix in (SPOOFED, *INTERNET, INTERNET6)),
         )
 
     def _nat(self) -> Step:

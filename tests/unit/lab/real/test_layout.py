@@ -37,6 +37,11 @@ def test_a_name_without_a_host_gets_no_address() -> None:
     assert not any("203.0.113.40" in line for line in _lines(LAYOUT.build()))
 
 
+def test_the_internet_throws_away_what_goes_to_absent_hosts() -> None:
+    thrown = {line.split()[-1] for line in _lines(LAYOUT.build()) if line.startswith("route add blackhole")}
+    assert thrown == {"198.18.0.0/15", "203.0.113.0/24", "198.51.100.0/24", "2001:db8:100::/48"}
+
+
 def test_interface_names_fit_the_kernel() -> None:
     hosts = tuple(lan_host(f"h{number}", number) for number in range(2, 254))
     layout = Layout(prefix="tw-1.2", hosts=hosts)

@@ -36,6 +36,14 @@ with socket.create_connection((sys.argv[1], 8080), 2, (sys.argv[2], 0)) as conne
     print(connection.recv(64).decode())
 """
 
+WAIT = """
+import socket, sys
+try:
+    socket.create_connection((sys.argv[1], 80), 1.5)
+except OSError as error:
+    print(type(error).__name__)
+"""
+
 
 @pytest.mark.parametrize("name", ["", "Camera", "gateway", "internet", "air", "uplink", "a b", "-a", "x" * 40])
 def test_a_name_that_cannot_be_a_hosts_is_refused(name: str) -> None:
@@ -93,6 +101,11 @@ class TestReach:
     def test_nobody_answers_for_the_absent(self, lab: Lab) -> None:
         for address in (SERVICES["gone.example"].address, "198.18.0.1", "203.0.113.250"):
             assert not _ping(lab, "camera", address, patience_s=1), address
+
+    def test_nobody_says_that_a_host_is_absent(self, lab: Lab) -> None:
+        gone = SERVICES["gone.example"]
+        for address in (gone.address, gone.address6):
+            assert lab.run("camera", [sys.executable, "-c", WAIT, address]).strip() == "TimeoutError", address
 
     def test_the_internet_sees_the_gateway_and_a_device_sees_the_stranger(self, lab: Lab) -> None:
         _serve(lab, lab.INTERNET)
