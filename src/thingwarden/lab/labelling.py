@@ -99,9 +99,14 @@ class _View:
         self._inside: dict[tuple[End, str], Rows] = {}
 
     def rows_of_attack(self, interval: Interval) -> Rows:
-        """Flows of an attack, whichever way round they were metered."""
+        """Flows of an attack, whichever way round they were metered.
+
+        Most attacks make flows of their own, which begin while they last; false ARP replies lead astray what is there.
+        """
         begins_s, ends_s = self._timing.spans.get(interval.planned, (interval.begins_s, interval.ends_s))
         found = self._within(begins_s - _SLACK_S, ends_s + _SLACK_S)
+        if interval.attack_class == AttackClass.MITM.value:
+            found |= self._lasts_into(begins_s, ends_s)
         aim = Aim(peer=interval.peer, proto=interval.proto, ports=interval.ports)
         return found & self._fits(interval.addresses, aim)
 
@@ -118,6 +123,12 @@ class _View:
     def _within(self, begins_s: float, ends_s: float) -> Rows:
         since_s = self._flows.started_at_s - self._began_at_s
         found: Rows = (since_s >= begins_s) & (since_s <= ends_s)
+        return found
+
+    def _lasts_into(self, begins_s: float, ends_s: float) -> Rows:
+        from_s = self._flows.started_at_s - self._began_at_s
+        until_s = self._flows.ended_at_s - self._began_at_s
+        found: Rows = (from_s <= ends_s) & (until_s >= begins_s)
         return found
 
     def _fits(self, addresses: tuple[str, ...], aim: Aim) -> Rows:

@@ -146,6 +146,16 @@ def test_a_stranger_from_the_internet_is_an_offender_too() -> None:
     assert labelled(plan((10.0, "knock-1", knock)), *rows) == ["exploit:knock-1", "benign"]
 
 
+def test_false_arp_replies_lead_astray_what_began_before_and_still_lasts() -> None:
+    astray = act(AttackClass.MITM, Aim(peer="203.0.113.0/24", proto=0, source=CAMERA))
+    schedule = plan((50.0, "arp_spoof-1", astray))
+    rows = [(at_s, 6, CAMERA, 40000, "203.0.113.10", 443) for at_s in (10.0, 11.0, 55.0, 70.0)]
+    flows = replace(make_flows(*rows), duration_s=np.array([45.0, 20.0, 1.0, 1.0]))
+    labels = label_flows(flows, truth_from_schedule(schedule), Timing(began_at=BEGAN_AT)).labels
+    assert labels is not None
+    assert labels.malicious.tolist() == [1, 0, 1, 0]
+
+
 def test_measured_moments_replace_planned_ones() -> None:
     timing = Timing(began_at=BEGAN_AT, spans={0: (30.0, 35.0)})
     rows = [(12.0, 6, TV, 40000, CAMERA, 443), (32.0, 6, TV, 40000, CAMERA, 443)]
