@@ -15,10 +15,10 @@ from packet_builder import Frame, enhanced, icmp, interface, pcap, section, tcp,
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch
 from thingwarden.domain.packet import PacketBatch
+from thingwarden.ingest.conn_log import conn_log_rows
 from thingwarden.ingest.flow_table import FlowTable
 from thingwarden.ingest.metering import finish_flows, meter_packets
 from thingwarden.ingest.pcap import PcapSource
-from thingwarden.ingest.conn_log import conn_log_rows
 
 ports = st.integers(40_000, 40_002)
 flags = st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "F", "SF", "FR", ""])

@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Final, NamedTuple, TypeAlias
 
 from thingwarden.domain.errors import ThingwardenError
-from thingwarden.ingest.pcap import PcapSource
 from thingwarden.ingest.conn_log import FIELDS, UNSET, conn_log_rows
+from thingwarden.ingest.pcap import PcapSource
 
 Row: TypeAlias = dict[str, str]
 """One line of a conn.log, value by field name."""

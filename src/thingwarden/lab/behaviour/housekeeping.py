@@ -6,6 +6,7 @@ Must never: be all that a device does.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from thingwarden.lab.behaviour.kind import Habit, Site, draw_habit
@@ -22,9 +23,7 @@ SITES: Final = {
     "firmware": Site(services=_VENDORS, port=443, others=(8443,), is_tls=True, plain_port=80),
     "reachability": Site(services=("portal.example", "vendor.example"), port=80, is_fixed=True),
     "gone": Site(services=("gone.example",), port=443, others=(80, 8883, 1883, 8080), is_tls=True, plain_port=80),
-    "heartbeat": Site(
-        services=_VENDORS[:2], port=10001, others=(32100, 8053, 10240, 20002, 50000), transport="udp"
-    ),
+    "heartbeat": Site(services=_VENDORS[:2], port=10001, others=(32100, 8053, 10240, 20002, 50000), transport="udp"),
 }
 """By role; part of every device kind's sites."""
 
@@ -40,13 +39,13 @@ def draw_housekeeping(me: Identity, service: str = "_http._tcp", *, announces: b
     chance = me.traits.chance
     habits = [_clock(me), _firmware(me)]
     optional = (
-        (chance("announces", 0.85 if announces else 0.1), _announcing),
+        (chance("announces", 0.85 if announces else 0.1), partial(_announcing, service=service)),
         (chance("tests_reachability", 0.25), _reachability),
         (chance("has_dead_cloud", 0.15), _dead_cloud),
         (chance("beats_by_datagram", 0.25), _heartbeat),
         (chance("asks_names_idly", 0.2), _idle_names),
     )
-    return habits + [draw(me) if draw is not _announcing else _announcing(me, service) for chosen, draw in optional if chosen]
+    return habits + [draw(me) for chosen, draw in optional if chosen]
 
 
 def _clock(me: Identity) -> Habit:

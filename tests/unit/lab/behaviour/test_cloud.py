@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from play_builder import contacts, play
 
+from play_builder import contacts, play
 from thingwarden.lab.behaviour.cloud import Size, holding, polling, varied
 from thingwarden.lab.behaviour.kind import Site
 from thingwarden.lab.behaviour.reach import Reach

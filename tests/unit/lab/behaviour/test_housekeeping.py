@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 
 from play_builder import build_hosts, contacts, run_hosts
-
 from thingwarden.lab.behaviour.catalogue import live
 from thingwarden.lab.behaviour.housekeeping import SITES, draw_housekeeping
 from thingwarden.lab.traits import Traits

@@ -98,7 +98,7 @@ async def serve_ftp(world: World, stream: Stream) -> None:
         verb = line[:4].upper()
         if verb == b"SIZE":
             wished = _wished_bytes(line)
-            step = sum(size < wished for size in _FTP_STEPS[:-1])
+            step = sum(step_bytes < wished for step_bytes in _FTP_STEPS[:-1])
             await stream.send(f"213 {_FTP_STEPS[step]}\r\n".encode())
         elif verb == b"PASV":
             high, low = divmod(_FTP_DATA_PORT + step, 256)
