@@ -352,7 +352,7 @@ def load_lab(folder: Path) -> LabCorpus:
     """
     manifest = read_manifest(folder)
     parts = tuple(
-        Part(_lab_capture(folder, network), _without_uid(read_network(folder, network)))
+        Part(_lab_capture(folder, network), _mask_unshown(_without_uid(read_network(folder, network))))
         for network in manifest.networks
         if network.purpose == "train"
     )
@@ -367,6 +367,13 @@ def _lab_capture(folder: Path, network: LabNetwork) -> Capture:
         kind="attack" if network.acts else "benign",
         paths=(folder / network.file,),
     )
+
+
+def _mask_unshown(flows: FlowBatch) -> FlowBatch:
+    """Who stands in the middle changes link-layer addresses only: a word of what passes shows nothing of it."""
+    if flows.labels is None:
+        return flows
+    return mask_labels(flows, flows.labels.attack_class == CLASS_INDEX[AttackClass.MITM])
 
 
 def _without_uid(flows: FlowBatch) -> FlowBatch:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lab_builder import build_lab
+from lab_builder import build_lab, network_entry
 from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
 from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.ingest.lab_corpus import LabManifest, write_manifest, write_network
 from thingwarden.testing import FlowSpec, build_flows
 from thingwarden.train.corpus import (
     UNTRUSTED,
@@ -175,3 +176,15 @@ def test_simulated_networks_are_captures_of_their_own_and_those_to_count_in_stay
     assert all(part.capture.family == "lab" for part in corpus.lab.parts)
     assert corpus.lab.find("net-00003").purpose == "count"
     assert all(part.capture.family != "lab" for part in corpus.parts)
+
+
+def test_what_passes_a_host_in_the_middle_is_context_without_a_label(tmp_path: Path) -> None:
+    _write_log(tmp_path / "iot23" / "CTU-Honeypot-Capture-4-1" / "conn.log", [1.0])
+    middle = replace(build_flows([FlowSpec(), FlowSpec()]), labels=constant_labels(2, AttackClass.MITM))
+    folder = tmp_path / "lab"
+    folder.mkdir()
+    entry = write_network(folder, middle, network_entry(0, devices=1, attacked=True))
+    write_manifest(folder, LabManifest(recipe_sha256="0" * 64, seed=1, networks=(entry,)))
+    lab = load_corpus(tmp_path, lab=folder).lab
+    assert lab is not None and lab.parts[0].flows.labels is not None
+    assert lab.parts[0].flows.labels.malicious.tolist() == [-1, -1]
