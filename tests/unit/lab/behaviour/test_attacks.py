@@ -44,32 +44,26 @@ def given(act: str) -> dict[str, object]:
 
 
 @pytest.mark.parametrize("act", sorted(ATTACKS))
-def test_flows_go_where_the_aims_say_and_nowhere_else(act: str) -> None:
-    flows = perform(act, given(act), lasts_s=10.0)
-    assert (len(flows) == 0) == (act in SILENT)
+def test_flows_go_where_the_aims_say_with_the_label_of_the_class(act: str) -> None:
+    flows = perform(act, given(act), lasts_s=6.0)
     assert strays(flows, aims_of(act, given(act))) == []
     for address in peers_of(flows):
         require_inside(address)
-
-
-@pytest.mark.parametrize("act", sorted(set(ATTACKS) - SILENT))
-def test_flows_are_labelled_with_the_class(act: str) -> None:
-    flows = perform(act, given(act), lasts_s=10.0)
-    assert flows.labels is not None
-    detail = set(flows.labels.detail[flows.labels.malicious == 1].tolist())
-    assert len(detail) == 1
-    assert ATTACKS[act].attack_class.value.encode() in detail.pop()
+    assert (len(flows) == 0) == (act in SILENT)
+    if flows.labels is not None:
+        details = {bytes(detail) for detail in flows.labels.detail[flows.labels.malicious == 1]}
+        assert details == {f"{ATTACKS[act].attack_class.value}:{act}-1".encode()}
 
 
 @pytest.mark.parametrize("act", sorted(set(ATTACKS) - SILENT))
 def test_drawn_settings_end_in_time_and_repeat(act: str) -> None:
     kind = ATTACKS[act]
     drawn = {**draw_settings(kind.settings, random.Random(f"{act}:2")), **given(act)}
-    flows, again = (perform(act, drawn, seed=2, lasts_s=5.0) for _ in range(2))
+    flows, again = (perform(act, drawn, seed=2, lasts_s=2.0) for _ in range(2))
     assert strays(flows, aims_of(act, drawn)) == []
     if len(flows):
         began_s = flows.started_at_s - flows.started_at_s.min()
-        assert began_s.max() <= 5.0 + BEGINS_S
+        assert began_s.max() <= 2.0 + BEGINS_S
     np.testing.assert_array_equal(flows.started_at_s, again.started_at_s)
     np.testing.assert_array_equal(flows.orig_bytes, again.orig_bytes)
     np.testing.assert_array_equal(flows.history, again.history)
@@ -105,7 +99,7 @@ CAMERA6, CONTROL6 = ("2001:db8:77::15",), ("2001:db8:100:1::42",)
     ],
 )
 def test_internet_attacks_devices_over_both_families(act: str, settings: dict[str, object], target: tuple[str]) -> None:
-    flows = perform(act, {"targets": target, **settings}, host="internet")
+    flows = perform(act, {"targets": target, **settings}, host="internet", lasts_s=20.0)
     attack = attack_of(flows)
     assert len(attack) > 0
     assert strays(flows, aims_of(act, {"targets": target, **settings})) == []
