@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 _STARTS_S: Final = (0.16, 0.26)
 _ARP_S: Final = 0.08
+_ARP_BURST_COUNT: Final = 50
+"""So many neighbours are asked for at once, whatever the rate."""
 _SLICE_S: Final = 0.5
 _RETRIES: Final = 1
 _SILENCE_S: Final = 1.0
@@ -101,11 +103,8 @@ class _Scan:
         if not near or self.host.place is not Place.LAN:
             return
         silent = [target for target in near if not self.network.find(target).is_up]
-        if self.tool.technique != "ping" or not silent:
-            asked = len(near) + len(silent)
-            await self.world.sleep(_ARP_S + 0.88 * max(0, asked - 10) / self.tool.packets_per_s)
-        else:
-            await self.world.sleep((len(near) + len(silent)) / self.tool.packets_per_s)
+        asked_count = len(near) + len(silent)
+        await self.world.sleep(_ARP_S + max(0, asked_count - _ARP_BURST_COUNT) / self.tool.packets_per_s)
         absent = dict.fromkeys(silent)
         self.targets = [target for target in self.targets if target not in absent]
 
