@@ -35,7 +35,8 @@ _ARP_BURST_COUNT: Final = 50
 _SLICE_S: Final = 0.5
 _RETRIES: Final = 1
 _SILENCE_S: Final = 1.0
-"""How long nmap waits for a first answer before it asks again, and before it ends."""
+_QUICK_SILENCE_S: Final = 0.1
+"""How long nmap waits for an answer before it asks again: from a target that is silent, and from one that is not."""
 _SYN_BYTES: Final = 24
 _WINDOW: Final = 1024
 _MATCHES_S: Final = 0.28
@@ -75,7 +76,7 @@ class _Scan:
         self.labels = process.label_to
         self.host = process.host
         self.plane = process.plane
-        self.own_port = self.network.rng.randrange(33000, 65000)
+        self.own_port = self.network.rng.randrange(33000, 64000)
         self.seq = self.network.rng.getrandbits(32)
 
     async def run(self) -> None:
@@ -118,21 +119,29 @@ class _Scan:
         return _Probes(target.ravel(), port.ravel())
 
     async def _ask_all(self, probes: _Probes) -> None:
-        """Send every probe, and once more those that nobody answers."""
+        """Send every probe, and once more those that nobody answers, as soon as they are given up."""
         per_slice = max(1, round(self.tool.packets_per_s * _SLICE_S))
-        for attempt in range(_RETRIES + 1):
-            unanswered: list[_Probes] = []
-            for begin in range(0, len(probes), per_slice):
-                if self.world.now_s() >= self.ends_s:
-                    return
-                part = probes.take(slice(begin, begin + per_slice))
-                answered = self._fire(part, attempt)
-                unanswered.append(part.take(np.flatnonzero(~answered)))
-                await self.world.sleep(len(part) / self.tool.packets_per_s)
-            probes = _join(unanswered)
-            if not len(probes):
-                return
-            await self.world.sleep(min(_SILENCE_S, max(0.0, self.ends_s - self.world.now_s())))
+        again: list[tuple[float, _Probes]] = []
+        sent_count = 0
+        while (sent_count < len(probes) or again) and self.world.now_s() < self.ends_s:
+            is_again = bool(again) and again[0][0] <= self.world.now_s()
+            if is_again:
+                part = again.pop(0)[1]
+            elif sent_count < len(probes):
+                part = probes.take(slice(sent_count, sent_count + per_slice))
+                sent_count += len(part)
+            else:
+                await self.world.sleep(min(again[0][0], self.ends_s) - self.world.now_s())
+                continue
+            silent = np.flatnonzero(~self._fire(part, int(is_again)))
+            await self.world.sleep(len(part) / self.tool.packets_per_s)
+            if len(silent) and not is_again:
+                again.append((self.world.now_s() + self._patience_s(part, silent), part.take(silent)))
+
+    def _patience_s(self, asked: _Probes, silent: npt.NDArray[np.int64]) -> float:
+        """How long nmap waits for an answer: not long, once a target has answered anything."""
+        answering = np.delete(asked.target, silent)
+        return _QUICK_SILENCE_S if np.isin(asked.target[silent], answering).any() else _SILENCE_S
 
     def _fire(self, probes: _Probes, attempt: int) -> npt.NDArray[np.bool_]:
         """Send probes from now on at the tool's rate; whether each was answered."""
@@ -345,7 +354,3 @@ def _groups(target: npt.NDArray[np.int64], is_silent: npt.NDArray[np.bool_]) -> 
     yield np.flatnonzero(silent)
     for each in np.unique(target[~silent]):
         yield np.flatnonzero(target == each)
-
-
-def _join(parts: list[_Probes]) -> _Probes:
-    return _Probes(np.concatenate([part.target for part in parts]), np.concatenate([part.port for part in parts]))
