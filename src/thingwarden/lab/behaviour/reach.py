@@ -36,6 +36,11 @@ class Place(Protocol):
         """End a connection in this maker's way."""
 
 
+def _fixed_address(name: str, is_v6: bool) -> str:
+    service = SERVICES[name]
+    return service.address6 if is_v6 else service.address
+
+
 class Reach:
     """One service as this device reaches it.
 
@@ -53,12 +58,14 @@ class Reach:
         self.ending: Ending = traits.choice(f"{role}_ending", "close", ENDINGS)
         self._asks_both = traits.chance("asks_both_families", 0.4)
         self._is_by_address = traits.chance(f"{role}_is_by_address", 0.06)
-        self._keeps_s = traits.number(f"{role}_keeps_name_s", 60.0, 1.0, 86_400.0)
+        self._keeps_s = traits.number(f"{role}_keeps_name_s", 60.0, 1.0, 86_400.0) / min(1.0, me.pace)
         self._tries = traits.count("dns_tries", 3, 1, 6)
         self._linger_s = traits.number(f"{role}_linger_s", 20.0, 2.0, 300.0)
         self._timeout_s = traits.number(f"{role}_connect_s", 4.0, 2.0, 20.0)
-        self._address = ""
-        self._expires_at_s = 0.0
+        knows = not me.is_booting and traits.chance(f"{role}_is_known", 0.45)  # asked for before the run began
+        known_share = traits.number(f"{role}_known_share", 0.5, 0.01, 1.0)
+        self._address = _fixed_address(self.name, self.is_v6) if knows else ""
+        self._expires_at_s = known_share * self._keeps_s if knows else 0.0
 
     async def locate(self, world: World) -> str:
         """The service's address: from firmware, from memory, or from the resolver.
@@ -67,8 +74,7 @@ class Reach:
             OSError: nobody knows it.
         """
         if self._is_by_address:
-            service = SERVICES[self.name]
-            return service.address6 if self.is_v6 else service.address
+            return _fixed_address(self.name, self.is_v6)
         if world.now_s() >= self._expires_at_s:
             if self._asks_both:
                 await resolve(world, self.name, wants_v6=not self.is_v6, tries=self._tries)
