@@ -11,6 +11,8 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 TORCH ?= torch==2.13.0
 PYTEST_ARGS ?= -n 2 --dist loadfile
 DATA ?= ../shared/data
+# Simulated networks, made anew where they are not: some 20 MB and five minutes on two cores.
+LAB ?= build/lab
 
 RUNTIME := $(VENV)/.installed-runtime
 FULL := $(VENV)/.installed-full
@@ -51,8 +53,9 @@ $(FULL): $(RUNTIME)
 	$(PIP) install --quiet --editable ".[$${train}bench,dev]"
 	@touch $@
 
-model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put it into the package
-	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA)
+model: $(FULL) ## simulate networks, train nano on them and on the captures in DATA, and put it into the package
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
+	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA) --lab $(LAB)/train
 
 bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, speed
 	$(BIN)/thingwarden bench accuracy --data $(DATA)
