@@ -57,8 +57,12 @@ model: $(FULL) ## simulate networks, train nano on them and on the captures in D
 	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
 	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA) --lab $(LAB)/train
 
-bench: $(FULL) ## the referee: accuracy against every baseline, Zeek agreement, speed
-	$(BIN)/thingwarden bench accuracy --data $(DATA)
+bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth to life, Zeek agreement, speed
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --device-weeks 200 --out $(LAB)/weeks
+	$(BIN)/thingwarden bench accuracy --data $(DATA) --lab $(LAB)/train --weeks $(LAB)/weeks
+	$(BIN)/thingwarden bench growth $(LAB)/train --data $(DATA)
+	$(BIN)/thingwarden bench gap --runs $(LAB)/runs --corpus $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench zeek --data $(DATA)
 	$(BIN)/thingwarden bench metering
 	$(BIN)/thingwarden bench speed $(DATA)/iot23/CTU-IoT-Malware-Capture-34-1/conn.log.labeled.gz
