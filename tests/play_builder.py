@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.packet import PROTO_ICMP6
 from thingwarden.lab.behaviour.catalogue import live
 from thingwarden.lab.condition import CONDITIONS
 from thingwarden.lab.simulated.run import simulate
@@ -17,6 +20,9 @@ from thingwarden.lab.traits import Traits
 from thingwarden.lab.world import Behaviour, World
 
 FIRST_ADDRESS = 10
+PROTO_IGMP = 2
+FIRST_CHATTER_TYPE = 130
+"""ICMPv6 types from here on are neighbours' and groups'; below are echoes and errors."""
 _STATE = {code: name for name, code in CONN_STATE_CODE.items()}
 
 
@@ -77,8 +83,15 @@ def address_of(number: int) -> str:
     return f"10.77.0.{FIRST_ADDRESS + number}"
 
 
+def spoken(flows: FlowBatch) -> FlowBatch:
+    """Without what kernels say of their own accord: finding IPv6 neighbours and joining groups."""
+    is_chatter = (flows.proto == PROTO_ICMP6) & (flows.orig_port >= FIRST_CHATTER_TYPE)
+    return flows.take(np.flatnonzero(~is_chatter & (flows.proto != PROTO_IGMP)))
+
+
 def contacts(flows: FlowBatch) -> list[tuple[int, int, str, str]]:
-    """Protocol, responder's port, state and service of each flow."""
+    """Protocol, responder's port, state and service of each flow that a behaviour began."""
+    flows = spoken(flows)
     return [
         (int(proto), int(port), _STATE[int(state)], service.decode())
         for proto, port, state, service in zip(

@@ -45,7 +45,7 @@ def given(act: str) -> dict[str, object]:
 
 @pytest.mark.parametrize("act", sorted(ATTACKS))
 def test_flows_go_where_the_aims_say_with_the_label_of_the_class(act: str) -> None:
-    flows = perform(act, given(act), lasts_s=6.0)
+    flows = perform(act, given(act), lasts_s=10.0)
     assert strays(flows, aims_of(act, given(act))) == []
     for address in peers_of(flows):
         require_inside(address)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from play_builder import build_hosts, contacts, run_hosts
+from play_builder import build_hosts, contacts, run_hosts, spoken
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.lab.behaviour.catalogue import ACTS, DEVICES
 from thingwarden.lab.behaviour.services import OFFERED
@@ -43,7 +43,7 @@ def _begun_by(flows: FlowBatch, host: Host) -> FlowBatch:
 def day() -> tuple[tuple[Host, ...], FlowBatch]:
     """A network of every kind over a slow day, each of the usual maker."""
     hosts = _slow(build_hosts(KINDS), 0.025)
-    return hosts, run_hosts(hosts, duration_s=DAY_S, starts_at_hour=0.0)
+    return hosts, spoken(run_hosts(hosts, duration_s=DAY_S, starts_at_hour=0.0))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -130,9 +130,9 @@ def test_booting_device_asks_for_its_address_then_for_the_time_and_its_cloud() -
         Planned(at_s=100.0, event="power", action=PowerOff(host="plug-0")),
         Planned(at_s=160.0, event="power", action=PowerOn(host="plug-0")),
     ]
-    flows = run_hosts(hosts, duration_s=300.0, planned=planned)
+    flows = spoken(run_hosts(hosts, duration_s=300.0, planned=planned))
     begun = _begun_by(flows, hosts[0])
-    leases = begun.take(np.flatnonzero(begun.resp_port == 67))
+    leases = flows.take(np.flatnonzero(flows.resp_port == 67))  # from no address yet
     assert len(leases) == 1
     after_s = begun.started_at_s - leases.started_at_s[0]
     assert {53, 123, 443} <= set(begun.resp_port[(after_s > 0.0) & (after_s < 5.0)].tolist())
