@@ -59,8 +59,9 @@ model: $(FULL) ## simulate networks, train nano on them and on the captures in D
 
 bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth to life, Zeek agreement, speed
 	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
-	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --device-weeks 200 --out $(LAB)/weeks
+	$(BIN)/thingwarden lab corpus recipes/lab-weeks.toml --device-weeks 200 --out $(LAB)/weeks
 	$(BIN)/thingwarden bench accuracy --data $(DATA) --lab $(LAB)/train --weeks $(LAB)/weeks
+	$(BIN)/thingwarden bench weeks $(LAB)/weeks
 	$(BIN)/thingwarden bench growth $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench gap --runs $(LAB)/runs --corpus $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench zeek --data $(DATA)

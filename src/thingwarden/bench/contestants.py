@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, runtime_checkable
+from typing import Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -135,6 +135,13 @@ class ScoringContestant:
         self._uses_lab = uses_lab
         self._fitted: FittedScorer | None = None
         self._calibration = Calibration()
+
+    @classmethod
+    def ready(cls, name: str, fitted: FittedScorer) -> Self:
+        """One that has learned already and keeps the thresholds that it came with."""
+        contestant = cls(name, lambda _view, _seed: fitted)
+        contestant._fitted, contestant._calibration = fitted, fitted.calibration
+        return contestant
 
     @property
     def calibration(self) -> Calibration:

@@ -6,6 +6,7 @@ Must never: measure anything itself.
 
 from __future__ import annotations
 
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
@@ -166,4 +167,33 @@ def speed(invocation: Invocation, log: Path, out: Path, repeats: int, model: Pat
     invocation.show(
         f"{figures['flows_per_s']:,.0f} flows/s on one core; replay peaks at "
         f"{figures['replay_peak_bytes'] / 1e6:,.0f} MB. Report: {out / 'speed.md'}"
+    )
+
+
+@bench_group.command("weeks")
+@click.argument("corpus", type=click.Path(path_type=Path, file_okay=False, exists=True))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("docs/results"),
+    show_default=True,
+    help="Folder for the report.",
+)
+@model_option
+@common_options
+@click.pass_obj
+def weeks(invocation: Invocation, corpus: Path, out: Path, model: Path | None) -> None:
+    """Count a model's false incidents in the simulated device-weeks of CORPUS."""
+    from thingwarden.bench.weeks import count_weeks, describe_thresholds, write_weeks
+
+    artifact = open_artifact(invocation, model)
+    with tempfile.TemporaryDirectory() as kept:
+        figures = count_weeks(
+            artifact, corpus, Path(kept), lambda done, total: invocation.remark(f"{done} of {total} networks")
+        )
+    report = write_weeks(figures, describe_thresholds(artifact.calibration), out)
+    if invocation.wants_json:
+        invocation.emit("lab_weeks", figures)
+    invocation.show(
+        f"{figures['false_incidents']} false incidents in {figures['device_weeks']:.0f} device-weeks. Report: {report}"
     )
