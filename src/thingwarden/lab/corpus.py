@@ -27,6 +27,7 @@ import numpy as np
 import thingwarden.domain
 import thingwarden.ingest
 import thingwarden.lab
+from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.sentence import local_ends
@@ -146,6 +147,7 @@ def make_corpus(
         report: is told after each network, in the order of their numbers.
 
     Raises:
+        ConfigError: the folder holds another corpus.
         InputError: the simulation gave flows that a corpus must not hold.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -277,14 +279,21 @@ def _remove_others(folder: Path, made: list[Made]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Journal:
-    """What is finished; void where recipe, seed, purpose or code were other ones."""
+    """What is finished; void where the code was another one."""
 
     folder: Path
     origin: str
 
     def read(self) -> dict[int, Made]:
-        """The networks whose files are still what was written; whatever else the journal holds is dropped."""
+        """The networks whose files are still what was written; whatever else the journal holds is dropped.
+
+        Raises:
+            ConfigError: the folder holds a corpus of another recipe, seed or purpose, which is not to be lost.
+        """
         lines = self._lines()
+        if lines and lines[0].split()[:-1] != self.origin.split()[:-1]:
+            hint = "name another folder, or remove it"
+            raise ConfigError(str(self.folder), "holds a corpus of another recipe, seed or purpose", hint)
         found = map(_made_from_line, lines[1:] if lines[:1] == [self.origin] else [])
         kept = {made.number: made for made in found if made is not None and self._is_intact(made)}
         text = "".join(f"{line}\n" for line in (self.origin, *map(_line_from_made, kept.values())))

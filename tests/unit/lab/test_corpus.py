@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch, Labels
 from thingwarden.ingest.lab_corpus import LabManifest, read_manifest, read_network
 from thingwarden.lab.corpus import JOURNAL_FILE, Goal, Progress, count_words, make_corpus
@@ -96,9 +97,9 @@ def test_an_altered_network_is_made_again(made: tuple[Path, LabManifest], tmp_pa
 
 
 @pytest.mark.parametrize("change", [{"seed": 4}, {"purpose": "count"}])
-def test_another_corpus_is_not_resumed(tmp_path: Path, change: dict[str, object]) -> None:
+def test_another_corpus_is_neither_resumed_nor_replaced(tmp_path: Path, change: dict[str, object]) -> None:
     make_corpus(RECIPE, tmp_path, Goal(networks=1), simulate=simulate, seed=3)
-    with pytest.raises(AssertionError, match="net-00000"):
+    with pytest.raises(ConfigError, match="another recipe, seed or purpose"):
         make_corpus(RECIPE, tmp_path, Goal(networks=1), simulate=unused, **{"seed": 3, **change})  # type: ignore[arg-type]
 
 
