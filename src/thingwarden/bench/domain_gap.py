@@ -14,7 +14,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn.metrics import roc_auc_score
 
 from thingwarden.bench.learners import Boosting, BoostingSetting
 from thingwarden.bench.words import Examples
@@ -125,15 +124,15 @@ def tell_apart(first: WorldWords, second: WorldWords, *, seed: int = 0) -> Gap |
     fold = _folds(both.run, seed)
     even = even_weights(both, is_second)
     tried = [_predict_held_out(both, is_second, even, fold, setting, seed) for setting in SETTINGS]
-    score, gains = max(tried, key=lambda outcome: _auc(is_second, outcome[0], even))
+    score, gains = max(tried, key=lambda outcome: weighted_auc(is_second, outcome[0], even))
     plain = _balanced(np.ones(len(both)), is_second)
     low, high = _interval(is_second, score, plain, both.run, seed)
     alone = {name: _field_auc(both, is_second, even, fold, column) for column, name in enumerate(FIELD_NAMES)}
     return Gap(
-        auc=_auc(is_second, score, plain),
+        auc=weighted_auc(is_second, score, plain),
         auc_low=low,
         auc_high=high,
-        even_auc=_auc(is_second, score, even),
+        even_auc=weighted_auc(is_second, score, even),
         words=(len(first), len(second)),
         runs=(len(np.unique(first.run)), len(np.unique(second.run))),
         gain_ratios=_falling(dict(zip(FIELD_NAMES, gains.tolist(), strict=True))),
@@ -203,7 +202,7 @@ def _field_auc(
         second = np.bincount(bucket[learn], weight[learn] * is_second[learn], minlength=256)
         total = np.bincount(bucket[learn], weight[learn], minlength=256)
         score[~learn] = ((second + 0.5) / (total + 1.0))[bucket[~learn]]
-    return _auc(is_second, score, weight)
+    return weighted_auc(is_second, score, weight)
 
 
 def _interval(
@@ -212,13 +211,13 @@ def _interval(
     """Quantiles of the AUC when runs are drawn with replacement."""
     position = np.unique(run, return_inverse=True)[1]
     run_count = int(position.max()) + 1
+    level = np.unique(score, return_inverse=True)[1]
     random = np.random.default_rng(seed)
     drawn: list[float] = []
     while len(drawn) < RESAMPLES:
         often = np.bincount(random.integers(0, run_count, run_count), minlength=run_count)[position]
-        kept = often > 0
-        if 0 < is_second[kept].sum() < kept.sum():
-            drawn.append(_auc(is_second[kept], score[kept], (weight * often)[kept]))
+        auc = _auc_of_levels(level, is_second, weight * often)
+        drawn += [auc] if np.isfinite(auc) else []
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(low), float(high)
 
@@ -240,8 +239,24 @@ def _telltales(both: WorldWords, is_second: npt.NDArray[np.bool_], score: Floats
     return tuple(sorted(found, key=lambda item: -item.probability))
 
 
-def _auc(is_second: npt.NDArray[np.bool_], score: Floats, weight: Floats) -> float:
-    return float(roc_auc_score(is_second, score, sample_weight=weight))
+def weighted_auc(is_second: npt.NDArray[np.bool_], score: Floats, weight: Floats) -> float:
+    """How likely a word of the second world scores higher than one of the first, ties halved.
+
+    Args:
+        is_second: bool (n,).
+        score: float64 (n,).
+        weight: float64 (n,), of each word.
+    """
+    return _auc_of_levels(np.unique(score, return_inverse=True)[1], is_second, weight)
+
+
+def _auc_of_levels(level: npt.NDArray[np.int64], is_second: npt.NDArray[np.bool_], weight: Floats) -> float:
+    """The weighted AUC of scores given by their rank, ties halved; NaN where one world has no weight."""
+    second = np.bincount(level, weight * is_second)
+    first = np.bincount(level, weight * ~is_second)
+    below = np.cumsum(first) - 0.5 * first
+    with np.errstate(invalid="ignore"):
+        return float((second * below).sum() / (second.sum() * first.sum()))
 
 
 def _falling(figures: dict[str, float]) -> dict[str, float]:

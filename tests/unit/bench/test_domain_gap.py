@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from thingwarden.bench.domain_gap import (
     WorldWords,
@@ -13,6 +14,7 @@ from thingwarden.bench.domain_gap import (
     rename_runs,
     sample_words,
     tell_apart,
+    weighted_auc,
 )
 from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES
 
@@ -108,3 +110,12 @@ def test_sampling_bounds_each_run_and_keeps_order() -> None:
     kept = sample_words(rename_runs(world, 10), 20)
     assert np.bincount(kept.run).tolist() == [0] * 10 + [20, 20, 20]
     assert len(sample_words(world, 500)) == 300
+
+
+def test_the_auc_is_the_usual_one_ties_and_weights_included() -> None:
+    random = np.random.default_rng(3)
+    is_second = random.random(400) < 0.4
+    score = np.round(random.random(400) + 0.3 * is_second, 1)
+    weight = random.random(400)
+    expected = roc_auc_score(is_second, score, sample_weight=weight)
+    assert weighted_auc(is_second, score, weight) == pytest.approx(expected)
