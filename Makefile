@@ -53,9 +53,8 @@ $(FULL): $(RUNTIME)
 	$(PIP) install --quiet --editable ".[$${train}bench,dev]"
 	@touch $@
 
-model: $(FULL) ## simulate networks, train nano on them and on the captures in DATA, and put it into the package
-	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
-	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA) --lab $(LAB)/train
+model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put it into the package
+	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA)
 
 bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth to life, Zeek agreement, speed
 	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train

@@ -87,12 +87,26 @@ def draw_growth(curves: Mapping[str, GrowthCurve]) -> str:
     return text.getvalue()
 
 
+def _judge(name: str, curve: GrowthCurve) -> str:
+    count = curve.patterns_at(GOAL_WORDS) or 0
+    verdict = "Met" if count >= GOAL_PATTERNS else "MISSED"
+    return f"**{verdict}**: {count:,} distinct patterns in {GOAL_WORDS:,} words of {name}; {GOAL_PATTERNS:,} wanted."
+
+
 def render_growth(curves: Mapping[str, GrowthCurve], spans: Sequence[int] = (10_000, 100_000, GOAL_WORDS)) -> str:
     """The report: patterns in the first so many words of each source, as Markdown."""
     head = " | ".join(f"first {span:,} words" for span in spans)
-    lines = [f"| source | words | patterns | {head} |", "|---|---:|---:|" + "---:|" * len(spans)]
+    lines = [
+        *(_judge(name, curve) for name, curve in curves.items() if curve.patterns_at(GOAL_WORDS) is not None),
+        "",
+        "A pattern is protocol, service, state, history, responder port class, and the powers of two of bytes and "
+        "packets each way.",
+        "",
+        f"| source | words | patterns | {head} |",
+        "|---|---:|---:|" + "---:|" * len(spans),
+    ]
     for name, curve in curves.items():
         found = (curve.patterns_at(span) for span in spans)
         cells = " | ".join("-" if count is None else f"{count:,}" for count in found)
         lines.append(f"| {name} | {curve.words[-1]:,} | {curve.patterns[-1]:,} | {cells} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + "\n"

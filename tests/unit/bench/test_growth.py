@@ -59,3 +59,11 @@ def test_report_and_picture_name_every_source() -> None:
     assert "| lab | 20,000 | 900 | 452 | - |" in report
     assert draw_growth(curves).count("lab") == 1
     assert draw_growth(curves) == draw_growth(curves)
+
+
+def test_the_report_says_whether_a_million_words_hold_enough() -> None:
+    few = GrowthCurve(words=np.array([10, 2_000_000]), patterns=np.array([5, 20_000]))
+    many = GrowthCurve(words=np.array([10, 2_000_000]), patterns=np.array([5, 200_000]))
+    text = render_growth({"a few": few, "many": many})
+    assert "**MISSED**: 10,002 distinct patterns in 1,000,000 words of a few" in text
+    assert "**Met**: 100,002 distinct patterns in 1,000,000 words of many" in text
