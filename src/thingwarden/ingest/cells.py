@@ -28,7 +28,7 @@ _NUMBER_WIDTH: Final = 18
 _EXACT_LIMIT: Final = 2**53
 """Integers up to here are exact as float64, so that mantissa / power of ten is rounded once: as ``float`` does."""
 
-_ANY_NUMBER: Final = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,4})?")
+_ANY_NUMBER: Final = re.compile(rb"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _MAX_ADDRESS_BYTES: Final = 62
 _MAPPED_PREFIX: Final = np.uint64(0xFFFF << 32)
 
