@@ -1,0 +1,29 @@
+"""Alerts are columns of one length."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from thingwarden.domain.alert import ALERT_COLUMNS, AlertBatch
+from thingwarden.domain.errors import InputError
+
+
+def columns(count: int) -> dict[str, np.ndarray]:
+    return {name: np.zeros((count, *shape), dtype=dtype) for name, (dtype, shape) in ALERT_COLUMNS.items()}
+
+
+def test_a_batch_counts_its_alerts() -> None:
+    assert len(AlertBatch(**columns(3), signature=("a", "b", "c"), category=("", "", ""))) == 3
+
+
+@pytest.mark.parametrize("name", sorted(ALERT_COLUMNS))
+def test_a_column_of_another_length_or_type_is_refused(name: str) -> None:
+    for odd in (columns(1)[name], columns(2)[name].astype(np.float32)):
+        with pytest.raises(InputError, match=name if name != "at_s" or len(odd) == 2 else "column"):
+            AlertBatch(**{**columns(2), name: odd}, signature=("a", "b"), category=("", ""))
+
+
+def test_every_alert_has_its_text() -> None:
+    with pytest.raises(InputError, match="text"):
+        AlertBatch(**columns(2), signature=("a",), category=("", ""))
