@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import numpy as np
 
@@ -99,7 +99,7 @@ class Event:
         """
         value = self._members.get(name)
         if not isinstance(value, str):
-            self._refuse(name, "a text")
+            raise self._refusal(name, "a text")
         return value
 
     def whole(self, name: str, least: int, most: int, default: int | None = None) -> int:
@@ -112,7 +112,7 @@ class Event:
         if value is None and default is not None:
             return default
         if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            self._refuse(name, f"a whole number from {least} to {most}")
+            raise self._refusal(name, f"a whole number from {least} to {most}")
         return value
 
     def address(self, name: str) -> tuple[int, int]:
@@ -127,7 +127,7 @@ class Event:
                 return words_from_address(ipaddress.ip_address(text.partition("%")[0]))
         except ValueError:
             pass
-        self._refuse(name, "an IPv4 or IPv6 address")
+        raise self._refusal(name, "an IPv4 or IPv6 address")
 
     def unix_s(self, name: str) -> float:
         """An instant in Unix seconds; UTC where it names no zone.
@@ -141,7 +141,7 @@ class Event:
         except (ValueError, OverflowError):
             unix_s = -1.0
         if unix_s < 0.0:
-            self._refuse(name, "an instant in ISO 8601, such as 2026-01-02T03:04:05Z")
+            raise self._refusal(name, "an instant in ISO 8601, such as 2026-01-02T03:04:05Z")
         return unix_s
 
     def inner(self, name: str) -> Event:
@@ -152,7 +152,7 @@ class Event:
         """
         value = self._members.get(name)
         if value is not None and not isinstance(value, dict):
-            self._refuse(name, "an object")
+            raise self._refusal(name, "an object")
         return Event(f"{self._place}, {name}", value or {})
 
     def first_text(self, name: str) -> str:
@@ -161,9 +161,9 @@ class Event:
         first = value[0] if isinstance(value, list) and value else ""
         return first if isinstance(first, str) else ""
 
-    def _refuse(self, name: str, expected: str) -> NoReturn:
+    def _refusal(self, name: str, expected: str) -> InputError:
         found = plain_text(repr(self._members.get(name)), 48) if name in self._members else "nothing"
-        raise InputError(f"{self._place}, {name}", f"expected {expected}, found {found}", _HINT)
+        return InputError(f"{self._place}, {name}", f"expected {expected}, found {found}", _HINT)
 
 
 def read_events(path: Path, progress: Callable[[int], None] | None = None) -> Iterator[tuple[str, Event]]:
