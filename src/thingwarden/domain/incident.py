@@ -70,6 +70,27 @@ class Rhythm:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Reason:
+    """Something that words of an incident say, and how far it moved their score.
+
+    Attributes:
+        topic: what it is about: a group of fields, such as ``breadth``, or ``earlier_...`` for words said before.
+        text: what the words say on it, in plain English, made of buckets, numbers and addresses alone.
+        nats: by how much the log-odds of "malicious" fall when the model is not told it.
+        together_nats: the same, when it is told neither this nor any reason before it of the same class.
+        attack_class: which of the incident's classes it speaks for.
+        flow: row, in the batch that was judged, of the flow whose word it moved most.
+    """
+
+    topic: str
+    text: str
+    nats: float
+    together_nats: float
+    attack_class: AttackClass
+    flow: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Incident:
     """Detections of one device in one role that belong together.
 
@@ -93,6 +114,7 @@ class Incident:
         is_count_exact: whether every service could be told apart.
         rhythm: beat of the most frequent contact of its class; None with too few flows.
         summary: one plain sentence.
+        reasons: what moved the score, at most 5, those of the main class first; empty until it is known.
     """
 
     incident_id: str
@@ -115,6 +137,7 @@ class Incident:
     is_count_exact: bool
     rhythm: Rhythm | None
     summary: str
+    reasons: tuple[Reason, ...] = ()
 
     @property
     def techniques(self) -> tuple[str, ...]:
@@ -148,6 +171,7 @@ class ChangeKind(Enum):
 
     OPENED = "opened"
     GREW = "grew"
+    EXPLAINED = "explained"
     ENDED = "ended"
 
 
