@@ -1,6 +1,7 @@
 """The kernel: from scored words to orders, with no clock and no I/O.
 
-In: ``ScoredBatch | Tick | Receipt | OperatorAct`` and the instant. Out: ``ApplyDecision | RevokeDecision | Record``.
+In: ``ScoredBatch | Tick | Explained | Receipt | OperatorAct`` and the instant.
+Out: ``ApplyDecision | RevokeDecision | Explain | Record``.
 Must never: read a clock, wait, or do anything itself; the same events always give the same commands.
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias
 
+from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.detect.verdict import FlowJudge
 from thingwarden.domain.calibration import Calibration
@@ -19,7 +21,7 @@ from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason
 from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
@@ -52,6 +54,19 @@ class ScoredBatch:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tick:
     """Nothing happened but that it is later."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explained:
+    """The answer to an ``Explain``.
+
+    Attributes:
+        question: as it was asked.
+        reasons: strongest first; none where nothing stands out.
+    """
+
+    question: Question
+    reasons: tuple[Reason, ...]
 
 
 class OperatorVerb(Enum):
@@ -91,6 +106,13 @@ class RevokeDecision:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Explain:
+    """Find out what moved these scores, before further words are scored; it comes after every order."""
+
+    question: Question
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
     """Write this into the journal."""
 
@@ -98,8 +120,8 @@ class Record:
     entry: IncidentChange | Decision | Refusal | Receipt | OperatorAct
 
 
-Event: TypeAlias = ScoredBatch | Tick | Receipt | OperatorAct
-Command: TypeAlias = ApplyDecision | RevokeDecision | Record
+Event: TypeAlias = ScoredBatch | Tick | Explained | Receipt | OperatorAct
+Command: TypeAlias = ApplyDecision | RevokeDecision | Explain | Record
 
 
 @dataclass(slots=True)
@@ -165,6 +187,9 @@ class Pipeline:
             return self._handle_batch(event)
         if isinstance(event, Tick):
             return self._expire(now)
+        if isinstance(event, Explained):
+            change = self._correlator.answer(event.question, event.reasons, now, self._flows)
+            return [] if change is None else [Record(at=change.at, entry=change)]
         if isinstance(event, Receipt):
             return self._handle_receipt(event, now)
         return self._handle_operator(event, now)
@@ -194,7 +219,7 @@ class Pipeline:
                 commands.append(Record(at=change.at, entry=change))
             if change.kind is not ChangeKind.ENDED:
                 commands += self._respond(change.incident, view, change.at)
-        return commands
+        return commands + [Explain(question=question) for question in self._correlator.questions()]
 
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []

@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.detect.verdict import judge_flows
 from thingwarden.domain.calibration import Calibration
@@ -33,13 +34,22 @@ judged_specs = st.tuples(flow_specs, st.sampled_from([0.0, 0.5, 0.95, 0.999, 1.0
 
 def play(
     flows: FlowBatch, script: dict[int, tuple[float, AttackClass]], chunk_words: int
-) -> tuple[list[IncidentChange], list[Incident], bytes]:
+) -> tuple[list[IncidentChange], list[Incident], bytes, list[Question]]:
     correlator, scorer = Correlator(CALIBRATION, DEVICES, SETTINGS), ScriptedScorer(script)
     chunks = [(words, scorer.score(words)) for words in FlowWordEncoder(DEVICES).encode(flows, chunk_words)]
-    changes = [change for words, scores in chunks for change in correlator.update(words, scores, flows)]
+    changes, questions = [], []
+    for words, scores in chunks:
+        changes += correlator.update(words, scores, flows)
+        questions += correlator.questions()
     verdicts = judge_flows(chunks, len(flows), CALIBRATION)
     columns = (verdicts.malicious_probability, verdicts.attack_class, verdicts.device, verdicts.role)
-    return changes, correlator.finish(flows), b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
+    judged = b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
+    return (
+        changes,
+        correlator.finish(flows),
+        judged,
+        sorted(questions, key=lambda question: (question.at, repr(question))),
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -49,13 +59,15 @@ def test_chunks_change_nothing(judged: list[tuple[FlowSpec, float, AttackClass]]
     script = {row: (probability, attack_class) for row, (_, probability, attack_class) in enumerate(judged)}
     whole = play(flows, script, 10_000)
     parts = play(flows, script, chunk_words)
-    told = [[change for change in changes if change.kind is not ChangeKind.ENDED] for changes, _, _ in (whole, parts)]
+    told = [[change for change in changes if change.kind is not ChangeKind.ENDED] for changes, *_ in (whole, parts)]
     assert told[0] == told[1]
     assert parts[1] == whole[1]
     assert parts[2] == whole[2]
+    assert parts[3] == whole[3]
 
 
 def test_the_strategy_does_open_incidents() -> None:
     specs = [FlowSpec(at_s=row * 10.0, resp_port=23) for row in range(10)]
-    changes, _, _ = play(build_flows(specs), dict.fromkeys(range(10), (0.999, CLASSES[1])), 7)
+    changes, _, _, questions = play(build_flows(specs), dict.fromkeys(range(10), (0.999, CLASSES[1])), 7)
     assert [change.kind for change in changes[:2]] == [ChangeKind.OPENED, ChangeKind.GREW]
+    assert [question.attack_class for question in questions] == [CLASSES[1]]

@@ -12,19 +12,21 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
+from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.detect.attribution import WINDOW_WORDS, Question, choose_witnesses, classes_to_ask, merge_reasons
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
 from thingwarden.detect.tally import MAX_CONTACTS, EvidenceColumns, Tally, instant_from_s
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Role
-from thingwarden.domain.taxonomy import CLASSES
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
+from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
 from thingwarden.domain.word import ROLES, Scores, WordBatch
 
 _Kind = TypeVar("_Kind", bound=np.generic)
@@ -71,6 +73,9 @@ class _Track:
     told_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
     told_at_s: float = 0.0
     is_open: bool = False
+    recent: list[EvidenceColumns] = field(default_factory=list)
+    asked: list[int] = field(default_factory=list)
+    reasons: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +110,7 @@ class Correlator:
         self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
         self._is_counted = np.zeros(0, dtype=np.bool_)
+        self._questions: list[Question] = []
 
     def update(self, words: WordBatch, scores: Scores, flows: FlowBatch) -> list[IncidentChange]:
         """Take in a chunk.
@@ -121,22 +127,46 @@ class Correlator:
         Raises:
             ArtifactError: the scores are not finite.
         """
+        self._questions = []
         if not len(words):
             return []
         steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
         rows = np.flatnonzero(evidence.gain > 0)
         number = self._number_words(words.device)[rows]
-        columns = self._columns(words, evidence, rows, len(flows))
+        columns = self._columns(words, evidence, rows, number, len(flows))
         for key, members in _group_by_track(words.device[rows], evidence.role[rows]):
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = _Track(self._devices[key[0]])
-            part = _picked(columns, members)
-            gain = evidence.gain[rows[members]]
-            steps += self._advance_track(key, track, part, gain, number[members], rows[members], flows)
+            steps += self._advance_track(key, track, _picked(columns, members), rows[members], flows)
         steps += self._end_idle(float(words.known_at_s[-1]), flows)
         return [step.change for step in sorted(steps, key=lambda step: (step.at_s, step.position))]
+
+    def questions(self) -> list[Question]:
+        """What the last chunk made worth explaining, in the order of traffic time."""
+        return sorted(self._questions, key=lambda question: question.at)
+
+    def answer(
+        self, question: Question, reasons: tuple[Reason, ...], at: datetime, flows: FlowBatch
+    ) -> IncidentChange | None:
+        """Note what moved the scores that a question is about.
+
+        Args:
+            question: one of this correlator's.
+            reasons: strongest first; none where nothing stands out.
+            at: aware UTC, when they became known.
+            flows: as given to ``update``.
+
+        Returns:
+            The explained incident; None where there is nothing to tell, or the incident is no longer known.
+        """
+        key = (question.device, question.role)
+        track = self._tracks.get(key)
+        if not reasons or track is None or track.incident_id != question.incident_id:
+            return None
+        track.reasons[CLASS_INDEX[question.attack_class]] = reasons
+        return IncidentChange(kind=ChangeKind.EXPLAINED, at=at, incident=self._snapshot(key, track, flows))
 
     def finish(self, flows: FlowBatch) -> list[Incident]:
         """Every incident so far, by time of opening; those still going on have no end."""
@@ -172,7 +202,12 @@ class Correlator:
         return number
 
     def _columns(
-        self, words: WordBatch, evidence: Evidence, rows: npt.NDArray[np.int64], flow_count: int
+        self,
+        words: WordBatch,
+        evidence: Evidence,
+        rows: npt.NDArray[np.int64],
+        number: npt.NDArray[np.int64],
+        flow_count: int,
     ) -> EvidenceColumns:
         self._is_counted = _grown(self._is_counted, 2 * flow_count)
         flow_side = words.flow[rows] * 2 + words.is_orig[rows]
@@ -188,6 +223,8 @@ class Correlator:
             log_odds=evidence.log_odds[rows],
             attack_class=evidence.attack_class[rows],
             is_first=is_first,
+            gain=evidence.gain[rows],
+            number=number,
         )
 
     def _advance_track(
@@ -195,13 +232,11 @@ class Correlator:
         key: tuple[int, int],
         track: _Track,
         columns: EvidenceColumns,
-        gain: npt.NDArray[np.int64],
-        number: npt.NDArray[np.int64],
         position: npt.NDArray[np.int64],
         flows: FlowBatch,
     ) -> Iterator[_Step]:
         at_s, done = columns.known_at_s, 0
-        while done < len(gain):
+        while done < len(at_s):
             if track.is_open:
                 end = self._end_of_run(track, at_s, done)
                 if end == done:
@@ -209,13 +244,13 @@ class Correlator:
                     continue
                 told = self._next_telling(track, at_s[done:end], columns.attack_class[done:end])
                 end = end if told is None else done + told
-                self._grow(track, _picked(columns, slice(done, end)), int(number[end - 1]), flows)
+                self._grow(track, _picked(columns, slice(done, end)), flows)
                 if told is not None:
                     yield self._tell(ChangeKind.GREW, key, track, int(position[end - 1]), flows)
                 done = end
             else:
                 word = _picked(columns, slice(done, done + 1))
-                if self._accumulate(track, word, int(gain[done]), int(number[done])):
+                if self._accumulate(track, word):
                     yield self._open(key, track, int(position[done]), flows)
                 done += 1
 
@@ -224,7 +259,8 @@ class Correlator:
         late = np.flatnonzero(gaps > self._settings.idle_s)
         return done + int(late[0]) if len(late) else len(at_s)
 
-    def _accumulate(self, track: _Track, word: EvidenceColumns, gain: int, number: int) -> bool:
+    def _accumulate(self, track: _Track, word: EvidenceColumns) -> bool:
+        gain, number = int(word.gain[0]), int(word.number[0])
         quiet = max(0, number - track.last_word - 1)
         track.statistic = max(0, track.statistic - self._drift * quiet)
         if track.statistic == 0:
@@ -240,7 +276,9 @@ class Correlator:
         if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
             track.tally, track.opened_at_s, track.opening_quanta = Tally(), at_s, track.statistic
             track.incident_id = _identify(track.device, key[1], started_s)
+            track.asked, track.reasons = [], {}
         track.tally.add(pending, flows)
+        track.recent = _within_reach([pending])
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
@@ -258,15 +296,32 @@ class Correlator:
                 due = min(due, int(rows[nth - 1]) + 1)
         return due if due <= len(at_s) else None
 
-    def _grow(self, track: _Track, words: EvidenceColumns, number: int, flows: FlowBatch) -> None:
+    def _grow(self, track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
-        track.last_at_s, track.last_word = float(words.known_at_s[-1]), number
+        track.recent = _within_reach([*track.recent, words])
+        track.last_at_s, track.last_word = float(words.known_at_s[-1]), int(words.number[-1])
 
     def _tell(self, kind: ChangeKind, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
         assert track.tally is not None
         track.told_counts, track.told_at_s = track.tally.class_counts, track.last_at_s
+        self._ask(key, track)
         return self._step(kind, track.last_at_s, position, key, track, flows)
+
+    def _ask(self, key: tuple[int, int], track: _Track) -> None:
+        """Ask about classes that the incident shows for the first time."""
+        words = _joined(track.recent)
+        for class_index in classes_to_ask(words, track.told_counts, track.asked, TELLING_WORDS):
+            track.asked.append(class_index)
+            question = Question(
+                incident_id=track.incident_id,
+                device=key[0],
+                role=key[1],
+                attack_class=CLASSES[class_index],
+                at=instant_from_s(track.last_at_s),
+                witnesses=choose_witnesses(_picked(words, words.attack_class == class_index)),
+            )
+            self._questions.append(question)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
         track.is_open, track.statistic = False, 0
@@ -310,6 +365,7 @@ class Correlator:
             is_count_exact=len(tally.services) < MAX_CONTACTS,
             rhythm=tally.rhythm(order[0][0]),
             summary="",
+            reasons=merge_reasons(track.reasons, order[0][0]),
         )
         main = tally.contacts(order[0][0]), tally.peer_count(order[0][0])
         return replace(incident, summary=summarise_incident(incident, *main))
@@ -334,7 +390,14 @@ def _group_by_track(
         yield (device_index, role_index), members
 
 
-def _picked(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | slice) -> EvidenceColumns:
+def _within_reach(parts: Sequence[EvidenceColumns]) -> list[EvidenceColumns]:
+    """Words of evidence among the last ``WINDOW_WORDS`` words of their device."""
+    oldest = int(parts[-1].number[-1]) - WINDOW_WORDS
+    near = [part for part in parts if part.number[-1] > oldest]
+    return [_picked(part, part.number > oldest) if part.number[0] <= oldest else part for part in near]
+
+
+def _picked(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:
     return EvidenceColumns(**{item.name: getattr(columns, item.name)[rows] for item in fields(columns)})
 
 

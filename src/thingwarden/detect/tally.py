@@ -60,6 +60,8 @@ class EvidenceColumns:
         log_odds: float64 (n,), calibrated.
         attack_class: int8 (n,), index into ``CLASSES``.
         is_first: bool (n,), the flow's first word of evidence on this side.
+        gain: int64 (n,), quanta that the word adds to the alarm statistic.
+        number: int64 (n,), the how-manyth word of its device it is, from 1.
     """
 
     flow: npt.NDArray[np.int64]
@@ -69,6 +71,8 @@ class EvidenceColumns:
     log_odds: npt.NDArray[np.float64]
     attack_class: npt.NDArray[np.int8]
     is_first: npt.NDArray[np.bool_]
+    gain: npt.NDArray[np.int64]
+    number: npt.NDArray[np.int64]
 
 
 def has_completed_exchange(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

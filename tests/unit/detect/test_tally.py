@@ -32,6 +32,8 @@ def evidence_of(flows: FlowBatch, is_close: bool = True) -> EvidenceColumns:
         log_odds=np.linspace(3.0, 9.0, count),
         attack_class=np.full(count, SCAN, dtype=np.int8),
         is_first=np.ones(count, dtype=np.bool_),
+        gain=np.full(count, 1024),
+        number=np.arange(1, count + 1),
     )
 
 
