@@ -10,6 +10,7 @@ evidence above the calibrated threshold, and loses a drift with every other word
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
@@ -19,13 +20,15 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.attribution import WINDOW_WORDS, Question, choose_witnesses, classes_to_ask, merge_reasons
+from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Testimony, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
-from thingwarden.detect.tally import MAX_CONTACTS, EvidenceColumns, Tally, instant_from_s
+from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
+from thingwarden.domain.sighting import Grade, SightingBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
 from thingwarden.domain.word import ROLES, Scores, WordBatch
 
@@ -63,6 +66,7 @@ class _Track:
 
     device: Device
     statistic: int = 0
+    sighting_quanta: int = 0
     last_word: int = 0
     pending: list[EvidenceColumns] = field(default_factory=list)
     tally: Tally | None = None
@@ -76,6 +80,16 @@ class _Track:
     recent: list[EvidenceColumns] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     reasons: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class _Stream:
+    """Words of evidence of all devices in order; ``position`` int64 (n,) is odd for words, even for sightings."""
+
+    device: npt.NDArray[np.int32]
+    role: npt.NDArray[np.int8]
+    position: npt.NDArray[np.int64]
+    columns: EvidenceColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +107,7 @@ class Correlator:
         devices: the encoder's table; may grow while words arrive, and give an index to another device at a word that
             starts a sentence.
         settings: how incidents begin and end.
+        sightings: what others know about the flows; none by default.
     """
 
     def __init__(
@@ -100,12 +115,14 @@ class Correlator:
         calibration: Calibration,
         devices: Sequence[Device],
         settings: CorrelationSettings | None = None,
+        sightings: SightingBatch | None = None,
     ) -> None:
         self._calibration = calibration
         self._devices = devices
         self._settings = settings or CorrelationSettings()
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
         self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
+        self._corroborator = Corroborator(sightings if sightings is not None else SightingBatch.empty())
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
@@ -134,12 +151,21 @@ class Correlator:
         evidence = weigh_words(words, scores, self._calibration)
         rows = np.flatnonzero(evidence.gain > 0)
         number = self._number_words(words.device)[rows]
-        columns = self._columns(words, evidence, rows, number, len(flows))
-        for key, members in _group_by_track(words.device[rows], evidence.role[rows]):
+        stream = _Stream(
+            device=words.device[rows],
+            role=evidence.role[rows],
+            position=2 * rows + 1,
+            columns=self._columns(words, evidence, rows, number),
+        )
+        testimony = self._corroborator.testify(words, evidence, self._devices)
+        if testimony is not None:
+            stream = _merged(stream, self._testified(testimony, words))
+        columns = self._mark_first(stream.columns, len(flows))
+        for key, members in _group_by_track(stream.device, stream.role):
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = _Track(self._devices[key[0]])
-            steps += self._advance_track(key, track, _picked(columns, members), rows[members], flows)
+            steps += self._advance_track(key, track, _picked(columns, members), stream.position[members], flows)
         steps += self._end_idle(float(words.known_at_s[-1]), flows)
         return [step.change for step in sorted(steps, key=lambda step: (step.at_s, step.position))]
 
@@ -207,14 +233,7 @@ class Correlator:
         evidence: Evidence,
         rows: npt.NDArray[np.int64],
         number: npt.NDArray[np.int64],
-        flow_count: int,
     ) -> EvidenceColumns:
-        self._is_counted = _grown(self._is_counted, 2 * flow_count)
-        flow_side = words.flow[rows] * 2 + words.is_orig[rows]
-        is_first = np.zeros(len(rows), dtype=np.bool_)
-        is_first[np.unique(flow_side, return_index=True)[1]] = True
-        is_first &= ~self._is_counted[flow_side]
-        self._is_counted[flow_side] = True
         return EvidenceColumns(
             flow=words.flow[rows],
             is_orig=words.is_orig[rows],
@@ -222,10 +241,42 @@ class Correlator:
             known_at_s=words.known_at_s[rows],
             log_odds=evidence.log_odds[rows],
             attack_class=evidence.attack_class[rows],
-            is_first=is_first,
+            is_first=np.zeros(len(rows), dtype=np.bool_),
             gain=evidence.gain[rows],
             number=number,
+            sighting=np.full(len(rows), NO_SIGHTING, dtype=np.int64),
         )
+
+    def _testified(self, testimony: Testimony, words: WordBatch) -> _Stream:
+        """Sightings in the shape of words of evidence, which open or close no flow."""
+        given, rows = self._corroborator.sightings, testimony.sighting
+        later = [
+            np.count_nonzero(words.device[position:] == device)
+            for position, device in zip(testimony.position.tolist(), testimony.device.tolist(), strict=True)
+        ]
+        columns = EvidenceColumns(
+            flow=given.flow[rows],
+            is_orig=given.is_orig[rows],
+            is_close=np.zeros(len(rows), dtype=np.bool_),
+            known_at_s=testimony.at_s,
+            log_odds=testimony.log_odds,
+            attack_class=testimony.attack_class,
+            is_first=np.zeros(len(rows), dtype=np.bool_),
+            gain=np.rint(testimony.share * self._alarm).astype(np.int64),
+            number=self._word_counts[testimony.device] - np.array(later, dtype=np.int64),
+            sighting=rows,
+        )
+        return _Stream(testimony.device, testimony.role, 2 * testimony.position, columns)
+
+    def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
+        """The columns with ``is_first`` filled in, in order."""
+        self._is_counted = _grown(self._is_counted, 2 * flow_count)
+        flow_side = columns.flow * 2 + columns.is_orig
+        is_first = np.zeros(len(flow_side), dtype=np.bool_)
+        is_first[np.unique(flow_side, return_index=True)[1]] = True
+        is_first &= ~self._is_counted[flow_side]
+        self._is_counted[flow_side] = True
+        return replace(columns, is_first=is_first)
 
     def _advance_track(
         self,
@@ -265,10 +316,22 @@ class Correlator:
         track.statistic = max(0, track.statistic - self._drift * quiet)
         if track.statistic == 0:
             track.pending.clear()
-        track.statistic += gain
+            track.sighting_quanta = 0
+        track.statistic += self._granted(track, int(word.sighting[0]), gain)
         track.last_word = number
         track.pending = [*track.pending[-MAX_PENDING + 1 :], word]
         return track.statistic >= self._alarm
+
+    def _granted(self, track: _Track, sighting: int, gain: int) -> int:
+        """What evidence may add: the model's all, a sighting's as far as the cap of its grade leaves room."""
+        if sighting == NO_SIGHTING:
+            return gain
+        most_share = WEIGHTS[Grade(int(self._corroborator.sightings.grade[sighting]))].most_share
+        if math.isinf(most_share):
+            return gain
+        granted = max(0, min(gain, round(most_share * self._alarm) - track.sighting_quanta))
+        track.sighting_quanta += granted
+        return granted
 
     def _open(self, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
         pending, at_s = _joined(track.pending), float(track.pending[-1].known_at_s[0])
@@ -310,6 +373,8 @@ class Correlator:
 
     def _ask(self, key: tuple[int, int], track: _Track) -> None:
         """Ask about classes that the incident shows for the first time."""
+        if not track.recent:
+            return
         words = _joined(track.recent)
         for class_index in classes_to_ask(words, track.told_counts, track.asked, TELLING_WORDS):
             track.asked.append(class_index)
@@ -324,7 +389,7 @@ class Correlator:
             self._questions.append(question)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
-        track.is_open, track.statistic = False, 0
+        track.is_open, track.statistic, track.sighting_quanta = False, 0, 0
         ended_at_s = track.last_at_s + self._settings.idle_s
         return self._step(ChangeKind.ENDED, ended_at_s, _BEFORE_WORDS, key, track, flows)
 
@@ -366,9 +431,11 @@ class Correlator:
             rhythm=tally.rhythm(order[0][0]),
             summary="",
             reasons=merge_reasons(track.reasons, order[0][0]),
+            sightings=self._corroborator.describe(tally.sighting_rows, self._alarm / QUANTA_PER_NAT),
         )
         main = tally.contacts(order[0][0]), tally.peer_count(order[0][0])
-        return replace(incident, summary=summarise_incident(incident, *main))
+        summary = summarise_incident(incident, *main) + sighting_clause(incident.sightings, incident.confidence)
+        return replace(incident, summary=summary)
 
 
 def _identify(device: Device, role: int, started_s: float) -> str:
@@ -390,8 +457,24 @@ def _group_by_track(
         yield (device_index, role_index), members
 
 
+def _merged(first: _Stream, second: _Stream) -> _Stream:
+    """Both streams in the order of their positions."""
+    position = np.concatenate([first.position, second.position])
+    order = np.argsort(position, kind="stable")
+    return _Stream(
+        device=np.concatenate([first.device, second.device])[order],
+        role=np.concatenate([first.role, second.role])[order],
+        position=position[order],
+        columns=_picked(_joined([first.columns, second.columns]), order),
+    )
+
+
 def _within_reach(parts: Sequence[EvidenceColumns]) -> list[EvidenceColumns]:
-    """Words of evidence among the last ``WINDOW_WORDS`` words of their device."""
+    """The model's words of evidence among the last ``WINDOW_WORDS`` words of their device."""
+    parts = [_picked(part, part.sighting == NO_SIGHTING) if (part.sighting >= 0).any() else part for part in parts]
+    parts = [part for part in parts if len(part.number)]
+    if not parts:
+        return []
     oldest = int(parts[-1].number[-1]) - WINDOW_WORDS
     near = [part for part in parts if part.number[-1] > oldest]
     return [_picked(part, part.number > oldest) if part.number[0] <= oldest else part for part in near]

@@ -33,6 +33,12 @@ hide behind its own flood."""
 
 SHOWN_DETECTIONS: Final = 5
 
+MAX_SIGHTINGS: Final = 256
+"""Sightings remembered per incident; an engine that fires at everything does not make it grow."""
+
+NO_SIGHTING: Final = -1
+"""In ``EvidenceColumns.sighting``: the model's own word."""
+
 _PERIODIC_INTERVALS: Final = 5
 _PERIODIC_SPREAD_RATIO: Final = 0.25
 _PERIODIC_FLOOR_S: Final = 0.5
@@ -61,7 +67,9 @@ class EvidenceColumns:
         attack_class: int8 (n,), index into ``CLASSES``.
         is_first: bool (n,), the flow's first word of evidence on this side.
         gain: int64 (n,), quanta that the word adds to the alarm statistic.
-        number: int64 (n,), the how-manyth word of its device it is, from 1.
+        number: int64 (n,), the how-manyth word of its device it is, from 1; of a sighting, the device's last before it.
+        sighting: int64 (n,), row in the ``SightingBatch`` where somebody else's knowledge is the evidence, else
+            ``NO_SIGHTING``.
     """
 
     flow: npt.NDArray[np.int64]
@@ -73,6 +81,7 @@ class EvidenceColumns:
     is_first: npt.NDArray[np.bool_]
     gain: npt.NDArray[np.int64]
     number: npt.NDArray[np.int64]
+    sighting: npt.NDArray[np.int64]
 
 
 def has_completed_exchange(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -107,6 +116,9 @@ class Tally:
     flow_count: int = 0
     probability_millionths: int = 0
     probability_count: int = 0
+    sighting_millionths: int = 0
+    sighting_rows: list[int] = field(default_factory=list)
+    sighting_count: int = 0
     first_seen_s: float = np.inf
     last_seen_s: float = -np.inf
     has_proven_origin: bool = False
@@ -124,8 +136,13 @@ class Tally:
         self.last_seen_s = max(self.last_seen_s, float(seen.max()))
         probability = np.rint(probability_from_log_odds(words.log_odds) * _MILLIONTHS).astype(np.int64)
         self.flow_count += int(words.is_first.sum())
-        self.probability_millionths += int(probability.sum())
-        self.probability_count += len(probability)
+        is_sighting = words.sighting != NO_SIGHTING
+        self.probability_millionths += int(probability[~is_sighting].sum())
+        self.probability_count += int((~is_sighting).sum())
+        self.sighting_millionths += int(probability[is_sighting].sum())
+        self.sighting_count += int(is_sighting.sum())
+        room = MAX_SIGHTINGS - len(self.sighting_rows)
+        self.sighting_rows += words.sighting[is_sighting][:room].tolist()
         classes = len(CLASSES)
         self.open_class_counts += np.bincount(words.attack_class[~words.is_close], minlength=classes)
         self.close_class_counts += np.bincount(words.attack_class[words.is_close], minlength=classes)
@@ -182,8 +199,11 @@ class Tally:
 
     @property
     def confidence(self) -> float:
-        """Mean calibrated probability of the words of evidence."""
-        return self.probability_millionths / _MILLIONTHS / max(self.probability_count, 1)
+        """Mean calibrated probability of the words of evidence; sightings count where they do not lower it."""
+        own = self.probability_millionths / max(self.probability_count, 1)
+        count = self.probability_count + self.sighting_count
+        joined = (self.probability_millionths + self.sighting_millionths) / max(count, 1)
+        return max(own, joined) / _MILLIONTHS
 
     def class_order(self) -> list[tuple[int, int]]:
         """Class index and count of words, most frequent first; closing words decide where there are any."""

@@ -13,6 +13,7 @@ from enum import Enum, IntEnum
 from thingwarden.domain.detection import Detection
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import IpAddress
+from thingwarden.domain.sighting import Sighting
 from thingwarden.domain.taxonomy import TECHNIQUES, AttackClass
 
 
@@ -115,6 +116,7 @@ class Incident:
         rhythm: beat of the most frequent contact of its class; None with too few flows.
         summary: one plain sentence.
         reasons: what moved the score, at most 5, those of the main class first; empty until it is known.
+        sightings: rules and list entries that speak for it too, at most 8, the gravest first.
     """
 
     incident_id: str
@@ -138,6 +140,7 @@ class Incident:
     rhythm: Rhythm | None
     summary: str
     reasons: tuple[Reason, ...] = ()
+    sightings: tuple[Sighting, ...] = ()
 
     @property
     def techniques(self) -> tuple[str, ...]:
