@@ -7,7 +7,7 @@ Must never: import torch; let the cut of a chunk or the mix of devices in it cha
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,13 @@ RUN_WORDS: Final = 2048
 """Words per run of the network, padding included; bounds memory at about 20 MB."""
 
 _FIRST_DEVICES: Final = 64
+
+
+class SentenceState(NamedTuple):
+    """What n sentences have left behind, each float32 (n, H)."""
+
+    hidden: npt.NDArray[np.float32]
+    summary: npt.NDArray[np.float32]
 
 
 class _Stretches:
@@ -104,6 +111,16 @@ class FlowScorer:
         self._summary = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
 
     @property
+    def field_count(self) -> int:
+        """Fields of a word, F."""
+        return self._field_count
+
+    @property
+    def state_width(self) -> int:
+        """Numbers in each half of a state, H."""
+        return self._width
+
+    @property
     def state_bytes(self) -> int:
         """Memory of one device's state."""
         return int(self._hidden[0].nbytes + self._summary[0].nbytes)
@@ -111,6 +128,35 @@ class FlowScorer:
     def states(self) -> npt.NDArray[np.float32]:
         """Each device's last summary, float32 (devices, H): what the provenance probe reads."""
         return self._summary.copy()
+
+    def states_of(self, devices: npt.NDArray[np.int64]) -> SentenceState:
+        """Where the sentences of n devices stand."""
+        self._reserve(int(devices.max(initial=-1)) + 1)
+        return SentenceState(self._hidden[devices], self._summary[devices])
+
+    def run_apart(
+        self, fields: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64], state: SentenceState
+    ) -> tuple[npt.NDArray[np.float32], SentenceState]:
+        """Read sentences that no device has said, from given states; no device's state changes.
+
+        Args:
+            fields: uint8 (B, T, F).
+            counts: int64 (B,), words of each sentence that are read, from 1 to T.
+            state: of the B sentences before these words.
+
+        Returns:
+            Class probabilities of each sentence's last word, float32 (B, C), and the states after it.
+        """
+        feeds = {
+            "ids": fields.transpose(1, 0, 2).astype(np.int32),
+            "counts": counts.astype(np.int32),
+            "hidden": state.hidden[None],
+            "summary": state.summary,
+        }
+        wanted = ["attack_class", "hidden_out", "summaries"]
+        attack_class, hidden, summaries = self._session.run(wanted, feeds)
+        last = counts - 1, np.arange(len(counts))
+        return attack_class[last], SentenceState(hidden[0], summaries[last])
 
     def score(self, words: WordBatch) -> Scores:
         """Score n words in order.
