@@ -21,10 +21,10 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Reason
 from thingwarden.domain.taxonomy import CLASSES, AttackClass
 
-WINDOW_WORDS: Final = 64
+WINDOW_WORDS: Final = 32
 """Words of a device, the one in question last, from which something is left out; older ones are always told."""
 
-MOST_WITNESSES: Final = 2
+MOST_WITNESSES: Final = 3
 """Words asked about per question, each of another flow; what holds for one word may be its chance."""
 
 MOST_CLASSES: Final = 3
