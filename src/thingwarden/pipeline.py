@@ -23,6 +23,7 @@ from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason
 from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal
+from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
 from thingwarden.respond.playbook import Playbook, propose
@@ -151,6 +152,7 @@ class Pipeline:
         policy: what the operator allows.
         correlation: how incidents begin and end.
         host_roles: what is known of the network's servers; empty by default.
+        sightings: what others know about these flows; none by default.
     """
 
     def __init__(
@@ -163,11 +165,12 @@ class Pipeline:
         policy: PolicySettings | None = None,
         correlation: CorrelationSettings | None = None,
         host_roles: HostRoles | None = None,
+        sightings: SightingBatch | None = None,
     ) -> None:
         self._flows, self._devices, self._playbook = flows, devices, playbook
         self._policy = policy or PolicySettings()
         self._judge = FlowJudge(len(flows), calibration)
-        self._correlator = Correlator(calibration, devices, correlation)
+        self._correlator = Correlator(calibration, devices, correlation, sightings)
         self._host_roles = host_roles or HostRoles()
         self._orders: dict[str, _Order] = {}
         self._held: dict[str, _Held] = {}

@@ -12,17 +12,18 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.detect.attribution import WINDOW_WORDS, Question, choose_witnesses, classes_to_ask, merge_reasons
+from thingwarden.detect.attribution import Question, choose_witnesses, classes_to_ask, merge_reasons
 from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Testimony, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
+from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
@@ -30,7 +31,7 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
 from thingwarden.domain.sighting import Grade, SightingBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
-from thingwarden.domain.word import ROLES, Scores, WordBatch
+from thingwarden.domain.word import Scores, WordBatch
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
@@ -80,16 +81,6 @@ class _Track:
     recent: list[EvidenceColumns] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     reasons: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class _Stream:
-    """Words of evidence of all devices in order; ``position`` int64 (n,) is odd for words, even for sightings."""
-
-    device: npt.NDArray[np.int32]
-    role: npt.NDArray[np.int8]
-    position: npt.NDArray[np.int64]
-    columns: EvidenceColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +142,7 @@ class Correlator:
         evidence = weigh_words(words, scores, self._calibration)
         rows = np.flatnonzero(evidence.gain > 0)
         number = self._number_words(words.device)[rows]
-        stream = _Stream(
+        stream = Stream(
             device=words.device[rows],
             role=evidence.role[rows],
             position=2 * rows + 1,
@@ -159,13 +150,13 @@ class Correlator:
         )
         testimony = self._corroborator.testify(words, evidence, self._devices)
         if testimony is not None:
-            stream = _merged(stream, self._testified(testimony, words))
+            stream = merge_streams(stream, self._testified(testimony, words))
         columns = self._mark_first(stream.columns, len(flows))
-        for key, members in _group_by_track(stream.device, stream.role):
+        for key, members in group_by_track(stream.device, stream.role):
             track = self._tracks.get(key)
             if track is None:
                 track = self._tracks[key] = _Track(self._devices[key[0]])
-            steps += self._advance_track(key, track, _picked(columns, members), stream.position[members], flows)
+            steps += self._advance_track(key, track, pick(columns, members), stream.position[members], flows)
         steps += self._end_idle(float(words.known_at_s[-1]), flows)
         return [step.change for step in sorted(steps, key=lambda step: (step.at_s, step.position))]
 
@@ -247,7 +238,7 @@ class Correlator:
             sighting=np.full(len(rows), NO_SIGHTING, dtype=np.int64),
         )
 
-    def _testified(self, testimony: Testimony, words: WordBatch) -> _Stream:
+    def _testified(self, testimony: Testimony, words: WordBatch) -> Stream:
         """Sightings in the shape of words of evidence, which open or close no flow."""
         given, rows = self._corroborator.sightings, testimony.sighting
         later = [
@@ -266,7 +257,7 @@ class Correlator:
             number=self._word_counts[testimony.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
-        return _Stream(testimony.device, testimony.role, 2 * testimony.position, columns)
+        return Stream(testimony.device, testimony.role, 2 * testimony.position, columns)
 
     def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
         """The columns with ``is_first`` filled in, in order."""
@@ -295,12 +286,12 @@ class Correlator:
                     continue
                 told = self._next_telling(track, at_s[done:end], columns.attack_class[done:end])
                 end = end if told is None else done + told
-                self._grow(track, _picked(columns, slice(done, end)), flows)
+                self._grow(track, pick(columns, slice(done, end)), flows)
                 if told is not None:
                     yield self._tell(ChangeKind.GREW, key, track, int(position[end - 1]), flows)
                 done = end
             else:
-                word = _picked(columns, slice(done, done + 1))
+                word = pick(columns, slice(done, done + 1))
                 if self._accumulate(track, word):
                     yield self._open(key, track, int(position[done]), flows)
                 done += 1
@@ -334,14 +325,14 @@ class Correlator:
         return granted
 
     def _open(self, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
-        pending, at_s = _joined(track.pending), float(track.pending[-1].known_at_s[0])
+        pending, at_s = join(track.pending), float(track.pending[-1].known_at_s[0])
         started_s = float(pending.known_at_s[0])
         if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
             track.tally, track.opened_at_s, track.opening_quanta = Tally(), at_s, track.statistic
             track.incident_id = _identify(track.device, key[1], started_s)
             track.asked, track.reasons = [], {}
         track.tally.add(pending, flows)
-        track.recent = _within_reach([pending])
+        track.recent = within_reach([pending])
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
@@ -362,7 +353,7 @@ class Correlator:
     def _grow(self, track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
-        track.recent = _within_reach([*track.recent, words])
+        track.recent = within_reach([*track.recent, words])
         track.last_at_s, track.last_word = float(words.known_at_s[-1]), int(words.number[-1])
 
     def _tell(self, kind: ChangeKind, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
@@ -375,7 +366,7 @@ class Correlator:
         """Ask about classes that the incident shows for the first time."""
         if not track.recent:
             return
-        words = _joined(track.recent)
+        words = join(track.recent)
         for class_index in classes_to_ask(words, track.told_counts, track.asked, TELLING_WORDS):
             track.asked.append(class_index)
             question = Question(
@@ -384,7 +375,7 @@ class Correlator:
                 role=key[1],
                 attack_class=CLASSES[class_index],
                 at=instant_from_s(track.last_at_s),
-                witnesses=choose_witnesses(_picked(words, words.attack_class == class_index)),
+                witnesses=choose_witnesses(pick(words, words.attack_class == class_index)),
             )
             self._questions.append(question)
 
@@ -441,52 +432,6 @@ class Correlator:
 def _identify(device: Device, role: int, started_s: float) -> str:
     text = f"{device.mac}|{device.address}|{role}|{started_s:.6f}"
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
-
-
-def _group_by_track(
-    device: npt.NDArray[np.int32], role: npt.NDArray[np.int8]
-) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.int64]]]:
-    """Positions of each device and role, in order of their first."""
-    if not len(device):
-        return
-    key = device.astype(np.int64) * len(ROLES) + role
-    order = np.argsort(key, kind="stable")
-    bounds = np.flatnonzero(np.diff(key[order])) + 1
-    for members in sorted(np.split(order, bounds), key=lambda members: int(members[0])):
-        device_index, role_index = divmod(int(key[members[0]]), len(ROLES))
-        yield (device_index, role_index), members
-
-
-def _merged(first: _Stream, second: _Stream) -> _Stream:
-    """Both streams in the order of their positions."""
-    position = np.concatenate([first.position, second.position])
-    order = np.argsort(position, kind="stable")
-    return _Stream(
-        device=np.concatenate([first.device, second.device])[order],
-        role=np.concatenate([first.role, second.role])[order],
-        position=position[order],
-        columns=_picked(_joined([first.columns, second.columns]), order),
-    )
-
-
-def _within_reach(parts: Sequence[EvidenceColumns]) -> list[EvidenceColumns]:
-    """The model's words of evidence among the last ``WINDOW_WORDS`` words of their device."""
-    parts = [_picked(part, part.sighting == NO_SIGHTING) if (part.sighting >= 0).any() else part for part in parts]
-    parts = [part for part in parts if len(part.number)]
-    if not parts:
-        return []
-    oldest = int(parts[-1].number[-1]) - WINDOW_WORDS
-    near = [part for part in parts if part.number[-1] > oldest]
-    return [_picked(part, part.number > oldest) if part.number[0] <= oldest else part for part in near]
-
-
-def _picked(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:
-    return EvidenceColumns(**{item.name: getattr(columns, item.name)[rows] for item in fields(columns)})
-
-
-def _joined(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:
-    names = [item.name for item in fields(EvidenceColumns)]
-    return EvidenceColumns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def _grown(column: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:

@@ -65,16 +65,16 @@ class IndicatorSet:
     @classmethod
     def concatenate(cls, sets: Sequence[Self]) -> Self:
         """Join lists in order."""
-        columns = {
+        columns: dict[str, Any] = {
             name: np.concatenate([np.zeros((0, *shape), dtype=dtype), *(getattr(item, name) for item in sets)])
             for name, (dtype, shape) in INDICATOR_COLUMNS.items()
         }
-        texts = {name: tuple(text for item in sets for text in getattr(item, name)) for name in _TEXT_COLUMNS}
+        columns |= {name: tuple(text for item in sets for text in getattr(item, name)) for name in _TEXT_COLUMNS}
         passed_over: dict[str, int] = {}
         for item in sets:
             for reason, count in item.passed_over.items():
                 passed_over[reason] = passed_over.get(reason, 0) + count
-        return cls(**columns, **texts, passed_over=passed_over)
+        return cls(**columns, passed_over=passed_over)
 
 
 _TEXT_COLUMNS: Final = ("name", "origin", "quote")

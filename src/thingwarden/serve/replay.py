@@ -20,14 +20,18 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts
+from thingwarden.domain.alert import AlertBatch
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
+from thingwarden.domain.indicator import IndicatorSet
 from thingwarden.domain.ports import Enforcer, FlowSource, Scorer
 from thingwarden.domain.response import Decision, Receipt, Refusal
+from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.taxonomy import CLASSES
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, WordBatch
 from thingwarden.pipeline import ApplyDecision, Command, Event, Pipeline, Record, RevokeDecision, ScoredBatch, Tick
@@ -68,6 +72,8 @@ class ReplayPlan:
         correlation: how incidents begin and end.
         local_networks: where the network's own hosts live; only they become protected by serving one device.
         chunk_words: words scored at a time; changes nothing but memory and speed.
+        alerts: what a signature engine said about the same traffic.
+        indicators: lists of what is known to be bad.
     """
 
     calibration: Calibration
@@ -76,6 +82,8 @@ class ReplayPlan:
     correlation: CorrelationSettings = field(default_factory=CorrelationSettings)
     local_networks: tuple[IpNetwork, ...] = LOCAL_NETWORKS
     chunk_words: int = CHUNK_WORDS
+    alerts: AlertBatch | None = None
+    indicators: IndicatorSet | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +123,7 @@ class ReplayResult:
         flows: what was read.
         verdicts: one per flow.
         read_s, judge_s: seconds spent reading, and from flows to orders.
+        stray_alert_count: alerts that belong to none of the flows.
     """
 
     devices: tuple[DeviceSummary, ...]
@@ -131,6 +140,7 @@ class ReplayResult:
     verdicts: FlowVerdicts
     read_s: float
     judge_s: float
+    stray_alert_count: int = 0
 
     def decisions_for(self, incident_id: str) -> list[Decision]:
         """Decisions that answer one incident, in order."""
@@ -177,6 +187,7 @@ class Replay:
         self._plan, self._journal = plan, journal
         self._progress: Progress = progress or (lambda step, done, total: None)
         self._records: list[Record] = []
+        self._stray_alert_count = 0
         self._incident_of: dict[str, str] = {}
 
     def run(self) -> ReplayResult:
@@ -198,6 +209,7 @@ class Replay:
             policy=self._plan.policy,
             correlation=self._plan.correlation,
             host_roles=HostRoles(self._plan.local_networks),
+            sightings=self._sightings(flows),
         )
         closings = self._judge(pipeline, flows)
         result = self._result(pipeline, flows, closings, read_s, perf_counter() - started - read_s)
@@ -212,6 +224,16 @@ class Replay:
             count += len(batch)
             self._progress("read", count, None)
         return FlowBatch.concatenate(batches)
+
+    def _sightings(self, flows: FlowBatch) -> SightingBatch:
+        """What the plan's alerts and lists say about these flows."""
+        plan, parts = self._plan, []
+        if plan.alerts is not None:
+            from_alerts, self._stray_alert_count = sightings_from_alerts(flows, plan.alerts)
+            parts.append(from_alerts)
+        if plan.indicators is not None:
+            parts.append(sightings_from_addresses(flows, plan.indicators, plan.local_networks))
+        return SightingBatch.concatenate(parts)
 
     def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> _Closings:
         """Feed the kernel; the devices that each flow closed for."""
@@ -270,6 +292,7 @@ class Replay:
             verdicts=verdicts,
             read_s=read_s,
             judge_s=judge_s,
+            stray_alert_count=self._stray_alert_count,
         )
 
     def _summaries(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from thingwarden.detect.tally import (
     MAX_CONTACTS,
+    MAX_SIGHTINGS,
+    NO_SIGHTING,
     SHOWN_CONTACTS,
     SHOWN_DETECTIONS,
     EvidenceColumns,
@@ -34,6 +38,7 @@ def evidence_of(flows: FlowBatch, is_close: bool = True) -> EvidenceColumns:
         is_first=np.ones(count, dtype=np.bool_),
         gain=np.full(count, 1024),
         number=np.arange(1, count + 1),
+        sighting=np.full(count, NO_SIGHTING),
     )
 
 
@@ -116,3 +121,26 @@ def test_impossible_instants_are_clipped() -> None:
 
 def test_protocols_have_names() -> None:
     assert [proto_name(number) for number in (1, 6, 17, 58, 47)] == ["icmp", "tcp", "udp", "icmp6", "47"]
+
+
+def test_sightings_are_remembered_within_bounds_and_never_lower_the_confidence() -> None:
+    flows = build_flows([FlowSpec(at_s=n) for n in range(MAX_SIGHTINGS + 50)])
+    own, others = evidence_of(flows), evidence_of(flows)
+    others = replace(others, sighting=np.arange(len(flows)), log_odds=np.full(len(flows), -3.0))
+    tally = Tally()
+    tally.add(own, flows)
+    before = tally.confidence
+    tally.add(others, flows)
+    assert tally.confidence == before > 0.9
+    assert tally.sighting_rows == list(range(MAX_SIGHTINGS))
+    surer = Tally()
+    surer.add(replace(own, log_odds=np.zeros(len(flows))), flows)
+    surer.add(replace(others, log_odds=np.full(len(flows), 5.0)), flows)
+    assert 0.5 < surer.confidence < 0.99
+
+
+def test_sightings_alone_have_their_own_confidence() -> None:
+    flows = build_flows([FlowSpec()])
+    tally = Tally()
+    tally.add(replace(evidence_of(flows), sighting=np.array([0]), log_odds=np.array([-2.9])), flows)
+    assert tally.confidence == pytest.approx(0.052154)

@@ -1,0 +1,75 @@
+"""Words of evidence and what others said about them, in one order, cut by whom they speak against.
+
+In: ``EvidenceColumns`` with their devices, roles and positions. Out: the same, merged, grouped, picked, joined.
+Must never: change the order of what stands at one position.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from thingwarden.detect.attribution import WINDOW_WORDS
+from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
+from thingwarden.domain.word import ROLES
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """Words of evidence of all devices in order; ``position`` int64 (n,) is odd for words, even for sightings."""
+
+    device: npt.NDArray[np.int32]
+    role: npt.NDArray[np.int8]
+    position: npt.NDArray[np.int64]
+    columns: EvidenceColumns
+
+
+def group_by_track(
+    device: npt.NDArray[np.int32], role: npt.NDArray[np.int8]
+) -> Iterator[tuple[tuple[int, int], npt.NDArray[np.int64]]]:
+    """Positions of each device and role, in order of their first."""
+    if not len(device):
+        return
+    key = device.astype(np.int64) * len(ROLES) + role
+    order = np.argsort(key, kind="stable")
+    bounds = np.flatnonzero(np.diff(key[order])) + 1
+    for members in sorted(np.split(order, bounds), key=lambda members: int(members[0])):
+        device_index, role_index = divmod(int(key[members[0]]), len(ROLES))
+        yield (device_index, role_index), members
+
+
+def merge_streams(first: Stream, second: Stream) -> Stream:
+    """Both streams in the order of their positions."""
+    position = np.concatenate([first.position, second.position])
+    order = np.argsort(position, kind="stable")
+    return Stream(
+        device=np.concatenate([first.device, second.device])[order],
+        role=np.concatenate([first.role, second.role])[order],
+        position=position[order],
+        columns=pick(join([first.columns, second.columns]), order),
+    )
+
+
+def within_reach(parts: Sequence[EvidenceColumns]) -> list[EvidenceColumns]:
+    """The model's words of evidence among the last ``WINDOW_WORDS`` words of their device."""
+    parts = [pick(part, part.sighting == NO_SIGHTING) if (part.sighting >= 0).any() else part for part in parts]
+    parts = [part for part in parts if len(part.number)]
+    if not parts:
+        return []
+    oldest = int(parts[-1].number[-1]) - WINDOW_WORDS
+    near = [part for part in parts if part.number[-1] > oldest]
+    return [pick(part, part.number > oldest) if part.number[0] <= oldest else part for part in near]
+
+
+def pick(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:
+    """The words at ``rows``, in that order."""
+    return EvidenceColumns(**{item.name: getattr(columns, item.name)[rows] for item in fields(columns)})
+
+
+def join(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:
+    """The words of at least one part, one after the other."""
+    names = [item.name for item in fields(EvidenceColumns)]
+    return EvidenceColumns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})

@@ -1,0 +1,58 @@
+"""Words of evidence keep their order when they are merged, grouped and cut."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from thingwarden.detect.attribution import WINDOW_WORDS
+from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
+from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
+
+
+def columns(number: list[int], sighting: int = NO_SIGHTING) -> EvidenceColumns:
+    count = len(number)
+    return EvidenceColumns(
+        flow=np.arange(count),
+        is_orig=np.ones(count, dtype=np.bool_),
+        is_close=np.ones(count, dtype=np.bool_),
+        known_at_s=np.arange(count, dtype=np.float64),
+        log_odds=np.zeros(count),
+        attack_class=np.ones(count, dtype=np.int8),
+        is_first=np.zeros(count, dtype=np.bool_),
+        gain=np.ones(count, dtype=np.int64),
+        number=np.array(number, dtype=np.int64),
+        sighting=np.full(count, sighting),
+    )
+
+
+def stream(position: list[int], number: list[int], sighting: int = NO_SIGHTING) -> Stream:
+    count = len(position)
+    device, role = np.ones(count, dtype=np.int32), np.ones(count, dtype=np.int8)
+    return Stream(device, role, np.array(position), columns(number, sighting))
+
+
+def test_sightings_stand_between_words() -> None:
+    merged = merge_streams(stream([1, 3, 5], [1, 2, 3]), stream([2, 2, 6], [1, 1, 3], sighting=7))
+    assert merged.position.tolist() == [1, 2, 2, 3, 5, 6]
+    assert merged.columns.sighting.tolist() == [-1, 7, 7, -1, -1, 7]
+    assert merged.columns.number.tolist() == [1, 1, 1, 2, 3, 3]
+
+
+def test_words_are_grouped_by_device_and_role_in_order_of_the_first() -> None:
+    device, role = np.array([2, 1, 2, 1], dtype=np.int32), np.array([1, 2, 1, 1], dtype=np.int8)
+    groups = [(key, members.tolist()) for key, members in group_by_track(device, role)]
+    assert groups == [((2, 1), [0, 2]), ((1, 2), [1]), ((1, 1), [3])]
+    assert list(group_by_track(device[:0], role[:0])) == []
+
+
+def test_what_is_joined_can_be_picked_again() -> None:
+    joined = join([columns([1, 2]), columns([3])])
+    assert pick(joined, slice(1, 3)).number.tolist() == [2, 3]
+    assert pick(joined, joined.number != 2).number.tolist() == [1, 3]
+
+
+def test_only_the_models_own_words_within_reach_can_be_asked_about() -> None:
+    old, edge = columns([1, 2, 3]), columns([4, WINDOW_WORDS + 3])
+    assert [part.number.tolist() for part in within_reach([old, edge])] == [[4, WINDOW_WORDS + 3]]
+    assert within_reach([columns([9], sighting=0)]) == []
+    assert [part.number.tolist() for part in within_reach([old, columns([9], sighting=0)])] == [[1, 2, 3]]
