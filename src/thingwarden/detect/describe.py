@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from thingwarden.domain.incident import Contact, Incident, Role
+from thingwarden.domain.span import format_span
 from thingwarden.domain.taxonomy import AttackClass
 
 CLASS_NAMES: Final = {
@@ -57,14 +58,6 @@ def summarise_incident(incident: Incident, contacts: Sequence[Contact], peer_cou
 def format_confidence(confidence: float) -> str:
     """A probability in whole per cent, never rounded up to certainty."""
     return "over 99 %" if confidence > 0.99 else f"{confidence:.0%}".replace("%", " %")
-
-
-def format_span(seconds: float) -> str:
-    """A span in the largest unit that leaves a number of at least one."""
-    for unit, unit_s in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
-        if seconds >= unit_s:
-            return f"{seconds / unit_s:.3g} {unit}"
-    return f"{seconds * 1000:.3g} ms"
 
 
 def _state(incident: Incident) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from thingwarden.detect.describe import format_confidence, format_span, summarise_incident
+from thingwarden.detect.describe import format_confidence, summarise_incident
 from thingwarden.domain.incident import Rhythm, Role
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.testing import build_contact, build_incident
@@ -43,13 +43,6 @@ def test_further_classes_are_named() -> None:
     assert "a distributed denial-of-service attack, also command and control" in summarise_incident(
         incident, [build_contact()], 1
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"), [(0.02, "20 ms"), (1, "1 s"), (30, "30 s"), (90, "1.5 min"), (7200, "2 h")]
-)
-def test_spans(seconds: float, text: str) -> None:
-    assert format_span(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,15 @@
+"""A span of time in plain words.
+
+In: seconds. Out: text in English.
+Must never: say a unit of which there is less than one, while a smaller one is left.
+"""
+
+from __future__ import annotations
+
+
+def format_span(seconds: float) -> str:
+    """A span in the largest unit that leaves a number of at least one."""
+    for unit, unit_s in (("h", 3600.0), ("min", 60.0), ("s", 1.0)):
+        if seconds >= unit_s:
+            return f"{seconds / unit_s:.3g} {unit}"
+    return f"{seconds * 1000:.3g} ms"

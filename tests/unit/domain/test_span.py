@@ -1,0 +1,14 @@
+"""Spans as people say them."""
+
+from __future__ import annotations
+
+import pytest
+
+from thingwarden.domain.span import format_span
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.0005, "0.5 ms"), (0.02, "20 ms"), (1, "1 s"), (30, "30 s"), (90, "1.5 min"), (7200, "2 h")]
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert format_span(seconds) == text
