@@ -155,6 +155,19 @@ class Event:
             raise self._refusal(name, "an object")
         return Event(f"{self._place}, {name}", value or {})
 
+    def inner_list(self, name: str, most: int) -> list[Event]:
+        """The objects of a list, the first ``most`` of them; empty where it is missing.
+
+        Raises:
+            InputError: it is no list, or holds something else.
+        """
+        value = self._members.get(name)
+        if value is None:
+            return []
+        if not isinstance(value, list) or not all(isinstance(item, dict) for item in value[:most]):
+            raise self._refusal(name, "a list of objects")
+        return [Event(f"{self._place}, {name}", item) for item in value[:most]]
+
     def first_text(self, name: str) -> str:
         """The first text of a list of texts, as rules' metadata has them; empty where there is none."""
         value = self._members.get(name)
