@@ -191,7 +191,7 @@ class Pipeline:
         if isinstance(event, Tick):
             return self._expire(now)
         if isinstance(event, Explained):
-            change = self._correlator.answer(event.question, event.reasons, now, self._flows)
+            change = self._correlator.answer(event.question, event.reasons, self._flows)
             return [] if change is None else [Record(at=change.at, entry=change)]
         if isinstance(event, Receipt):
             return self._handle_receipt(event, now)

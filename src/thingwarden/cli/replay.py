@@ -117,6 +117,7 @@ def compose_replay(
     from thingwarden.model.scorer import FlowScorer
     from thingwarden.respond.playbook import load_playbook
     from thingwarden.respond.protect import LOCAL_NETWORKS
+    from thingwarden.serve.explain import Explainer, recalling
     from thingwarden.serve.replay import Replay, ReplayPlan
 
     settings = invocation.loaded.settings
@@ -128,9 +129,19 @@ def compose_replay(
         correlation=config.correlation_settings(settings.detect),
         local_networks=(*LOCAL_NETWORKS, *prefixes),
     )
-    encoder = SentenceEncoder(Vocabulary.from_json(artifact.vocabulary), local_networks=prefixes)
-    scorer = FlowScorer(artifact, threads=settings.model.threads_count)
-    return Replay(source, encoder, scorer, DryRunEnforcer(), plan, journal=journal, progress=progress)
+    vocabulary = Vocabulary.from_json(artifact.vocabulary)
+    encoder = SentenceEncoder(vocabulary, local_networks=prefixes)
+    scorer = recalling(FlowScorer(artifact, threads=settings.model.threads_count))
+    return Replay(
+        source,
+        encoder,
+        scorer,
+        DryRunEnforcer(),
+        plan,
+        explainer=Explainer(scorer, vocabulary, plan.calibration.temperature),
+        journal=journal,
+        progress=progress,
+    )
 
 
 def open_journal(invocation: Invocation, chosen: Path | None, is_read_only: bool = False) -> Journal:

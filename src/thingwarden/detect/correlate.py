@@ -13,7 +13,6 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from typing import Final, TypeVar
 
 import numpy as np
@@ -164,15 +163,12 @@ class Correlator:
         """What the last chunk made worth explaining, in the order of traffic time."""
         return sorted(self._questions, key=lambda question: question.at)
 
-    def answer(
-        self, question: Question, reasons: tuple[Reason, ...], at: datetime, flows: FlowBatch
-    ) -> IncidentChange | None:
+    def answer(self, question: Question, reasons: tuple[Reason, ...], flows: FlowBatch) -> IncidentChange | None:
         """Note what moved the scores that a question is about.
 
         Args:
             question: one of this correlator's.
             reasons: strongest first; none where nothing stands out.
-            at: aware UTC, when they became known.
             flows: as given to ``update``.
 
         Returns:
@@ -183,7 +179,7 @@ class Correlator:
         if not reasons or track is None or track.incident_id != question.incident_id:
             return None
         track.reasons[CLASS_INDEX[question.attack_class]] = reasons
-        return IncidentChange(kind=ChangeKind.EXPLAINED, at=at, incident=self._snapshot(key, track, flows))
+        return IncidentChange(kind=ChangeKind.EXPLAINED, at=question.at, incident=self._snapshot(key, track, flows))
 
     def finish(self, flows: FlowBatch) -> list[Incident]:
         """Every incident so far, by time of opening; those still going on have no end."""

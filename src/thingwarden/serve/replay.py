@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, TextIO
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts
 from thingwarden.domain.alert import AlertBatch
@@ -27,14 +28,25 @@ from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
-from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason
 from thingwarden.domain.indicator import IndicatorSet
 from thingwarden.domain.ports import Enforcer, FlowSource, Scorer
 from thingwarden.domain.response import Decision, Receipt, Refusal
 from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.taxonomy import CLASSES
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, WordBatch
-from thingwarden.pipeline import ApplyDecision, Command, Event, Pipeline, Record, RevokeDecision, ScoredBatch, Tick
+from thingwarden.pipeline import (
+    ApplyDecision,
+    Command,
+    Event,
+    Explain,
+    Explained,
+    Pipeline,
+    Record,
+    RevokeDecision,
+    ScoredBatch,
+    Tick,
+)
 from thingwarden.respond.playbook import Playbook
 from thingwarden.respond.policy import PolicySettings, proposal_id
 from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles, IpNetwork
@@ -44,6 +56,13 @@ from thingwarden.serve.wire import plain_from_value
 CHUNK_WORDS: Final = 8192
 _FLOWS_PER_WRITE: Final = 4096
 _LAST_SECOND_S: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+class Explains(Protocol):
+    """What finds out why words were scored as they were."""
+
+    def explain(self, question: Question, flows: FlowBatch) -> tuple[Reason, ...]:
+        """What moved the scores that a question is about, strongest first; asked before further words are scored."""
 
 
 class Encoder(Protocol):
@@ -168,6 +187,7 @@ class Replay:
         scorer: fresh or reset; scores words.
         enforcer: what becomes of decisions; the dry run for recorded traffic.
         plan: how.
+        explainer: tells why; None for incidents without reasons.
         journal: where it is written down; None for nowhere.
         progress: told how far it is.
     """
@@ -180,11 +200,12 @@ class Replay:
         enforcer: Enforcer,
         plan: ReplayPlan,
         *,
+        explainer: Explains | None = None,
         journal: Journal | None = None,
         progress: Progress | None = None,
     ) -> None:
         self._source, self._encoder, self._scorer, self._enforcer = source, encoder, scorer, enforcer
-        self._plan, self._journal = plan, journal
+        self._plan, self._explainer, self._journal = plan, explainer, journal
         self._progress: Progress = progress or (lambda step, done, total: None)
         self._records: list[Record] = []
         self._stray_alert_count = 0
@@ -243,8 +264,8 @@ class Replay:
             if not len(words):
                 continue
             now = _instant(float(words.known_at_s[-1]))
-            self._handle(pipeline, ScoredBatch(words=words, scores=self._scorer.score(words)), now)
-            self._handle(pipeline, Tick(), now)
+            self._handle(pipeline, ScoredBatch(words=words, scores=self._scorer.score(words)), now, flows)
+            self._handle(pipeline, Tick(), now, flows)
             flow.append(words.flow[words.is_close])
             device.append(words.device[words.is_close])
             done = min(len(flows), done + int(words.is_close.sum()))
@@ -252,7 +273,7 @@ class Replay:
         self._progress("judge", len(flows), len(flows))
         return _Closings(flow=np.concatenate(flow), device=np.concatenate(device))
 
-    def _handle(self, pipeline: Pipeline, event: Event, now: datetime) -> None:
+    def _handle(self, pipeline: Pipeline, event: Event, now: datetime, flows: FlowBatch) -> None:
         pending: list[Command] = pipeline.handle(event, now)
         while pending:
             command = pending.pop(0)
@@ -265,6 +286,10 @@ class Replay:
             elif isinstance(command, RevokeDecision):
                 receipt = self._enforcer.revoke(command.decision, command.decision.expires_at)
                 pending += pipeline.handle(receipt, command.decision.expires_at)
+            elif isinstance(command, Explain) and self._explainer is not None:
+                question = command.question
+                reasons = self._explainer.explain(question, flows)
+                pending += pipeline.handle(Explained(question=question, reasons=reasons), question.at)
 
     def _result(
         self,
