@@ -94,11 +94,30 @@ def incident_panel(
     body = Group(
         Text(_sentence(incident["summary"]), style="bold"),
         Text(_facts(incident), style="dim"),
+        *_why(incident),
         Text(),
         _evidence(incident),
         _labelled(plan) if plan else Text("nothing is planned", style="dim"),
     )
     return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))
+
+
+def _why(incident: Plain) -> list[Table]:
+    """What moved the score, a line for each reason; the last one of a class says how far all of them move it."""
+    from rich.text import Text
+
+    reasons: Sequence[Plain] = incident.get("reasons", ())
+    lines: list[tuple[Text, Text]] = []
+    for place, reason in enumerate(reasons):
+        kind = reason["attack_class"]
+        told_of = "" if kind == incident["attack_class"] else f"{class_name(kind)}: "
+        is_last = place + 1 == len(reasons) or reasons[place + 1]["attack_class"] != kind
+        is_joined = is_last and place > 0 and reasons[place - 1]["attack_class"] == kind
+        together = f", all of them {reason['together_nats']:.1f}" if is_joined else ""
+        weight = f" ({reason['nats']:.1f} nats{together})"
+        label = Text("" if lines else "why", style="bold blue")
+        lines.append((label, Text.assemble(told_of, printable(reason["text"]), (weight, "dim"))))
+    return [_labelled(lines)] if lines else []
 
 
 def score_table(attacks: Sequence[Plain]) -> Table:

@@ -188,6 +188,9 @@ class Wording:
             return _size_text(buckets, is_outbound)
         if topic == "rhythm":
             return _rhythm_text(self, buckets)
+        if topic == "service":
+            reached = " ".join(self.bucket_text(field, buckets[field]) for field in TOPICS[topic][:2] if buckets[field])
+            return f"{reached}, {self.bucket_text('service', buckets['service'])}" if buckets["service"] else reached
         if topic == "peer":
             return " ".join(self.bucket_text(field, bucket) for field, bucket in buckets.items() if bucket)
         if topic == "outcome":

@@ -40,11 +40,11 @@ def describe_act(order: Decision | Proposal, incident: Incident) -> str:
 
 
 def explain_decision(decision: Decision, incident: Incident) -> str:
-    """Five plain sentences: what, why, what it spares, when it ends, how to undo it."""
+    """Plain sentences: what, why, what tells it most if that is known, what it spares, when it ends, how to undo it."""
     approval = f" {decision.approved_by} approved it." if decision.approved_by else ""
     return (
         f"{describe_act(decision, incident)} "
-        f"Because {incident.summary}. {decision.reason}{approval} "
+        f"Because {incident.summary}. {_told_by(incident)}{decision.reason}{approval} "
         f"{_SPARED[decision.act].format(**_words(decision, incident))} "
         f"It ends by itself at {decision.expires_at:%Y-%m-%d %H:%M:%S} UTC; "
         f"undo it earlier by revoking decision {decision.decision_id}."
@@ -56,6 +56,11 @@ def explain_refusal(refusal: Refusal, incident: Incident) -> str:
     wish = describe_act(refusal.proposal, incident).removesuffix(".")
     outlook = "A person may approve it." if refusal.can_approve else "Nobody can approve it."
     return f"Not done: {wish}. Because {'; '.join(refusal.reasons)}. {outlook}"
+
+
+def _told_by(incident: Incident) -> str:
+    texts = [reason.text for reason in incident.reasons if reason.attack_class is incident.attack_class]
+    return f"What tells it most: {'; '.join(texts)}. " if texts else ""
 
 
 def _words(order: Decision | Proposal, incident: Incident) -> dict[str, str]:
