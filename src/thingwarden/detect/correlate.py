@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.attribution import Question, choose_witnesses, classes_to_ask, merge_reasons
-from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Testimony, sighting_clause
+from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Statements, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
 from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
@@ -147,9 +147,9 @@ class Correlator:
             position=2 * rows + 1,
             columns=self._columns(words, evidence, rows, number),
         )
-        testimony = self._corroborator.testify(words, evidence, self._devices)
-        if testimony is not None:
-            stream = merge_streams(stream, self._testified(testimony, words))
+        statements = self._corroborator.testify(words, evidence, self._devices)
+        if statements is not None:
+            stream = merge_streams(stream, self._testified(statements, words))
         columns = self._mark_first(stream.columns, len(flows))
         for key, members in group_by_track(stream.device, stream.role):
             track = self._tracks.get(key)
@@ -234,26 +234,26 @@ class Correlator:
             sighting=np.full(len(rows), NO_SIGHTING, dtype=np.int64),
         )
 
-    def _testified(self, testimony: Testimony, words: WordBatch) -> Stream:
+    def _testified(self, statements: Statements, words: WordBatch) -> Stream:
         """Sightings in the shape of words of evidence, which open or close no flow."""
-        given, rows = self._corroborator.sightings, testimony.sighting
+        given, rows = self._corroborator.sightings, statements.sighting
         later = [
             np.count_nonzero(words.device[position:] == device)
-            for position, device in zip(testimony.position.tolist(), testimony.device.tolist(), strict=True)
+            for position, device in zip(statements.position.tolist(), statements.device.tolist(), strict=True)
         ]
         columns = EvidenceColumns(
             flow=given.flow[rows],
             is_orig=given.is_orig[rows],
             is_close=np.zeros(len(rows), dtype=np.bool_),
-            known_at_s=testimony.at_s,
-            log_odds=testimony.log_odds,
-            attack_class=testimony.attack_class,
+            known_at_s=statements.at_s,
+            log_odds=statements.log_odds,
+            attack_class=statements.attack_class,
             is_first=np.zeros(len(rows), dtype=np.bool_),
-            gain=np.rint(testimony.share * self._alarm).astype(np.int64),
-            number=self._word_counts[testimony.device] - np.array(later, dtype=np.int64),
+            gain=np.rint(statements.share * self._alarm).astype(np.int64),
+            number=self._word_counts[statements.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
-        return Stream(testimony.device, testimony.role, 2 * testimony.position, columns)
+        return Stream(statements.device, statements.role, 2 * statements.position, columns)
 
     def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
         """The columns with ``is_first`` filled in, in order."""

@@ -1,6 +1,6 @@
 """Puts what others know among a model's words: when it counts, how much, against whom.
 
-In: ``SightingBatch`` once; the words and their evidence chunk after chunk. Out: ``Testimony``, to be merged with them.
+In: ``SightingBatch`` once; the words and their evidence chunk after chunk. Out: ``Statements``, to be merged with them.
 Must never: count a rule or entry twice for a device within an hour, come before the word that makes the device known,
 or depend on how the words were split into chunks.
 """
@@ -54,7 +54,7 @@ _MODEL_AGREES: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Testimony:
+class Statements:
     """Sightings that are due in a chunk of words, in order; m of them.
 
     Attributes:
@@ -139,7 +139,7 @@ class Corroborator:
             self._by_side.setdefault(side, []).append(row)
         self._awaited = np.unique(given.flow * 2 + given.is_orig)
 
-    def testify(self, words: WordBatch, evidence: Evidence, devices: Sequence[Device]) -> Testimony | None:
+    def testify(self, words: WordBatch, evidence: Evidence, devices: Sequence[Device]) -> Statements | None:
         """What is due while these words arrive; None where nothing is.
 
         Args:
@@ -155,7 +155,7 @@ class Corroborator:
             del self._sides[key]
         due.sort(key=lambda item: (item.position, item.at_s, self._rank(item.sighting)))
         counted = [(item, share) for item in due if (share := self._count(item, devices)) > 0.0]
-        return self._testimony(counted) if counted else None
+        return self._statements(counted) if counted else None
 
     def describe(self, rows: Sequence[int], alarm_level_nats: float) -> tuple[Sighting, ...]:
         """The rules and entries behind the sightings at ``rows``, the gravest first, at most ``SHOWN_SIGHTINGS``."""
@@ -245,10 +245,10 @@ class Corroborator:
         self._counted[key] = grade
         return WEIGHTS[grade].alarm_share - (WEIGHTS[before].alarm_share if before else 0.0)
 
-    def _testimony(self, counted: Sequence[tuple[_Due, float]]) -> Testimony:
+    def _statements(self, counted: Sequence[tuple[_Due, float]]) -> Statements:
         items = [item for item, _ in counted]
         sighting = np.array([item.sighting for item in items], dtype=np.int64)
-        return Testimony(
+        return Statements(
             sighting=sighting,
             position=np.array([item.position for item in items], dtype=np.int64),
             device=np.array([item.side.device_index for item in items], dtype=np.int32),

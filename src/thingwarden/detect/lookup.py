@@ -26,6 +26,8 @@ LATE_S: Final = 300.0
 some of what they found only when they give the flow up."""
 
 _ICMP_PROTOS: Final = (1, 58)
+_V4_MARK: Final = np.uint64(0xFFFF)
+_V4_BITS: Final = 96
 _MIX: Final = np.uint64(0x9E37_79B9_7F4A_7C15)
 
 
@@ -104,7 +106,7 @@ def find_networks(addresses: Addresses, network: Addresses, prefix_length: npt.N
         own, listed = keys[: len(addresses)], keys[len(addresses) :]
         order = np.argsort(listed, kind="stable")
         first, last = (np.searchsorted(listed[order], own, side=side) for side in ("left", "right"))
-        rows, place = _spread(first, last - first)
+        rows, place = _spread(first, np.where(_is_of_family(addresses, length), last - first, 0))
         found_address.append(rows)
         found_network.append(members[order[place]])
     address, entry = np.concatenate(found_address), np.concatenate(found_network)
@@ -118,7 +120,7 @@ def is_within(addresses: Addresses, networks: Sequence[IpNetwork]) -> npt.NDArra
     for network in networks:
         length = network.prefixlen + (96 if network.version == 4 else 0)
         first = np.array([words_from_address(network.network_address)], dtype=np.uint64)
-        inside |= (_masked(addresses, length) == first).all(axis=1)
+        inside |= (_masked(addresses, length) == first).all(axis=1) & _is_of_family(addresses, length)
     return inside
 
 
@@ -139,6 +141,12 @@ def _masked(addresses: Addresses, length: int) -> Addresses:
     bits = (((1 << length) - 1) << (128 - length)) if length else 0
     mask = np.array([bits >> 64, bits & 0xFFFF_FFFF_FFFF_FFFF], dtype=np.uint64)
     return np.asarray(addresses & mask)
+
+
+def _is_of_family(addresses: Addresses, length: int) -> npt.NDArray[np.bool_]:
+    """Which addresses a prefix of that length can hold: one short of the mark of IPv4 holds IPv6 alone."""
+    is_v4 = (addresses[:, 0] == 0) & (addresses[:, 1] >> np.uint64(32) == _V4_MARK)
+    return np.asarray(~is_v4 | (length >= _V4_BITS))
 
 
 def _spread(first: npt.NDArray[np.int64], count: npt.NDArray[np.int64]) -> tuple[Rows, Rows]:

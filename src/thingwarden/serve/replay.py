@@ -21,13 +21,14 @@ import numpy.typing as npt
 
 from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings
-from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts
+from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts, sightings_from_names
 from thingwarden.domain.alert import AlertBatch
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
+from thingwarden.domain.heard_name import HeardNames
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason
 from thingwarden.domain.indicator import IndicatorSet
 from thingwarden.domain.ports import Enforcer, FlowSource, Scorer
@@ -93,6 +94,7 @@ class ReplayPlan:
         chunk_words: words scored at a time; changes nothing but memory and speed.
         alerts: what a signature engine said about the same traffic.
         indicators: lists of what is known to be bad.
+        names: names on those lists that a sensor heard in the same traffic.
     """
 
     calibration: Calibration
@@ -103,6 +105,7 @@ class ReplayPlan:
     chunk_words: int = CHUNK_WORDS
     alerts: AlertBatch | None = None
     indicators: IndicatorSet | None = None
+    names: HeardNames | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +145,7 @@ class ReplayResult:
         flows: what was read.
         verdicts: one per flow.
         read_s, judge_s: seconds spent reading, and from flows to orders.
-        stray_alert_count: alerts that belong to none of the flows.
+        stray_alert_count, stray_name_count: alerts, and names on lists, that belong to none of the flows.
     """
 
     devices: tuple[DeviceSummary, ...]
@@ -160,6 +163,7 @@ class ReplayResult:
     read_s: float
     judge_s: float
     stray_alert_count: int = 0
+    stray_name_count: int = 0
 
     def decisions_for(self, incident_id: str) -> list[Decision]:
         """Decisions that answer one incident, in order."""
@@ -208,7 +212,7 @@ class Replay:
         self._plan, self._explainer, self._journal = plan, explainer, journal
         self._progress: Progress = progress or (lambda step, done, total: None)
         self._records: list[Record] = []
-        self._stray_alert_count = 0
+        self._stray_alert_count = self._stray_name_count = 0
         self._incident_of: dict[str, str] = {}
 
     def run(self) -> ReplayResult:
@@ -254,6 +258,9 @@ class Replay:
             parts.append(from_alerts)
         if plan.indicators is not None:
             parts.append(sightings_from_addresses(flows, plan.indicators, plan.local_networks))
+        if plan.indicators is not None and plan.names is not None:
+            from_names, self._stray_name_count = sightings_from_names(flows, plan.names, plan.indicators)
+            parts.append(from_names)
         return SightingBatch.concatenate(parts)
 
     def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> _Closings:
@@ -318,6 +325,7 @@ class Replay:
             read_s=read_s,
             judge_s=judge_s,
             stray_alert_count=self._stray_alert_count,
+            stray_name_count=self._stray_name_count,
         )
 
     def _summaries(
