@@ -159,12 +159,12 @@ def _describe_false(network: LabNetwork, flows: FlowBatch, incident: Incident, p
     }
 
 
-def is_restricted(incident: Incident, playbook: Playbook) -> bool:
-    """Whether policy, with its defaults and nothing ordered before, would order more than a notification.
+def is_restricted(incident: Incident, playbook: Playbook, settings: PolicySettings | None = None) -> bool:
+    """Whether policy, by its defaults or ``settings`` and nothing ordered before, would order more than a notification.
 
     Hosts that the product learns to protect are not known here, so this errs towards yes.
     """
-    view, ledger, settings = NetworkView(devices=(incident.device,)), Ledger(), PolicySettings()
+    view, ledger, settings = NetworkView(devices=(incident.device,)), Ledger(), settings or PolicySettings()
     for proposal in propose(incident, playbook):
         if proposal.act is not Act.NOTIFY:
             order = judge_proposal(
