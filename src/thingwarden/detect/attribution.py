@@ -1,6 +1,6 @@
-"""What moved an incident's score: which words to ask about, what to leave out of them, which answers are worth telling.
+"""What moved an incident's score: which words to ask about, what to put in their place, what is worth telling.
 
-In: words of evidence, flows, and how far the score falls when the model is not told something. Out: ``Question``s,
+In: words of evidence, flows, and how far the score falls when the words say something else. Out: ``Question``s,
 ``EarlierPart``s, ``Reason``s.
 Must never: depend on how the words were split into chunks, or repeat a string that an attacker chose.
 Source: M. Zeiler, R. Fergus, "Visualizing and Understanding Convolutional Networks", 2014 (occlusion).
@@ -22,7 +22,7 @@ from thingwarden.domain.incident import Reason
 from thingwarden.domain.taxonomy import CLASSES, AttackClass
 
 WINDOW_WORDS: Final = 32
-"""Words of a device, the one in question last, from which something is left out; older ones are always told."""
+"""Words of a device, the one in question last, that are made to say something else; older ones are never touched."""
 
 MOST_WITNESSES: Final = 3
 """Words asked about per question, each of another flow; what holds for one word may be its chance."""
@@ -30,9 +30,17 @@ MOST_WITNESSES: Final = 3
 MOST_CLASSES: Final = 3
 """Attack classes of one incident that are asked about."""
 
-MOST_OF_A_CLASS: Final = 3
+MOST_FIELD_TOPICS: Final = 3
+"""Groups of fields told of one class; what was said earlier may come on top."""
+
 MOST_REASONS: Final = 5
-"""Reasons told of one class, and of one incident."""
+"""Reasons told of one incident."""
+
+MOST_CANDIDATES: Final = 6
+"""Groups of fields that are exchanged together with others: the strongest by themselves."""
+
+LEAST_USUAL: Final = 4
+"""Harmless words of a kind that show what a device usually says."""
 
 LEAST_NATS: Final = 0.25
 """What moves the odds by less than a quarter is no reason."""
@@ -40,6 +48,7 @@ LEAST_NATS: Final = 0.25
 SAME_PEER: Final = "earlier_same_peer"
 SAME_SERVICE: Final = "earlier_same_service"
 OTHER: Final = "earlier_other"
+EARLIER_TOPICS: Final = (SAME_PEER, SAME_SERVICE, OTHER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +91,7 @@ class EarlierPart:
     """Words before a witness that have something in common.
 
     Attributes:
-        topic: ``SAME_PEER``, ``SAME_SERVICE`` or ``OTHER``.
+        topic: one of ``EARLIER_TOPICS``.
         text: the same in plain words.
         rows: bool (k,), which of the k words in the window they are.
     """
@@ -94,7 +103,7 @@ class EarlierPart:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What leaving one topic out of one witness's window did.
+    """What exchanging one topic in one witness's window did.
 
     Attributes:
         nats: by how much the log-odds of "malicious" fell.
@@ -120,6 +129,37 @@ def choose_witnesses(words: EvidenceColumns) -> tuple[Witness, ...]:
         Witness(number=int(words.number[row]), flow=int(words.flow[row]), is_orig=bool(words.is_orig[row]))
         for row in chosen
     )
+
+
+def usual_words(
+    words: npt.NDArray[np.uint8],
+    kind: npt.NDArray[np.int64],
+    usual: npt.NDArray[np.uint8],
+    usual_kind: npt.NDArray[np.int64],
+    topics: Mapping[str, Sequence[int]],
+) -> npt.NDArray[np.uint8]:
+    """What a device usually says in the place of some words: on each topic, its most frequent harmless answer.
+
+    Args:
+        words: uint8 (k, F).
+        kind: int64 (k,), only words of one kind are compared.
+        usual: uint8 (m, F), harmless words of the device.
+        usual_kind: int64 (m,).
+        topics: columns by topic, at most 7 each.
+
+    Returns:
+        uint8 (k, F); 0, unknown, where fewer than ``LEAST_USUAL`` harmless words are of a word's kind.
+    """
+    others = np.zeros_like(words)
+    for value in np.unique(kind).tolist():
+        rows, alike = np.flatnonzero(kind == value), usual[usual_kind == value]
+        if len(alike) < LEAST_USUAL:
+            continue
+        for columns in topics.values():
+            answers = alike[:, columns].astype(np.int64) @ (256 ** np.arange(len(columns)))
+            _, first, counts = np.unique(answers, return_index=True, return_counts=True)
+            others[rows[:, None], columns] = alike[first[counts.argmax()], columns]
+    return others
 
 
 def split_earlier(flows: FlowBatch, flow: npt.NDArray[np.int64], is_orig: npt.NDArray[np.bool_]) -> list[EarlierPart]:
@@ -154,8 +194,8 @@ def split_earlier(flows: FlowBatch, flow: npt.NDArray[np.int64], is_orig: npt.ND
     return parts
 
 
-def strongest_topics(effects: Sequence[Mapping[str, Effect]]) -> list[str]:
-    """The topics that move the score most on average over the witnesses, strongest first.
+def rank_topics(effects: Sequence[Mapping[str, Effect]]) -> list[str]:
+    """Topics by how far they move the score, on average over the witnesses, strongest first.
 
     Args:
         effects: by topic, one mapping per witness; a topic that a witness lacks does not move it.
@@ -163,9 +203,19 @@ def strongest_topics(effects: Sequence[Mapping[str, Effect]]) -> list[str]:
     sums: dict[str, float] = {}
     for of_witness in effects:
         for topic, effect in of_witness.items():
-            sums[topic] = sums.get(topic, 0.0) + effect.nats / len(effects)
-    ranked = sorted(sums, key=lambda topic: (-round(sums[topic], 3), topic))
-    return [topic for topic in ranked if sums[topic] >= LEAST_NATS][:MOST_OF_A_CLASS]
+            sums[topic] = sums.get(topic, 0.0) + effect.nats
+    return sorted(sums, key=lambda topic: (-round(sums[topic] / len(effects), 3), topic))
+
+
+def next_topic(falls: Mapping[str, float], told_nats: float) -> str | None:
+    """The topic that moves the score furthest beyond what is told already; None where none is worth telling.
+
+    Args:
+        falls: by topic, how far the score falls without it and all that is told already.
+        told_nats: how far it falls without the latter alone.
+    """
+    best = min(falls, key=lambda topic: (-round(falls[topic], 3), topic), default=None)
+    return best if best is not None and falls[best] - told_nats >= LEAST_NATS else None
 
 
 def tell_reasons(
@@ -178,8 +228,8 @@ def tell_reasons(
 
     Args:
         attack_class: what the witnesses look like.
-        topics: as ``strongest_topics`` gives them.
-        effects: as given to it.
+        topics: in the order of telling.
+        effects: by topic, one mapping per witness.
         together_nats: per topic, how far the score falls without it and all before it; mean over the witnesses.
     """
     reasons = []

@@ -77,8 +77,9 @@ class Reason:
     Attributes:
         topic: what it is about: a group of fields, such as ``breadth``, or ``earlier_...`` for words said before.
         text: what the words say on it, in plain English, made of buckets, numbers and addresses alone.
-        nats: by how much the log-odds of "malicious" fall when the model is not told it.
-        together_nats: the same, when it is told neither this nor any reason before it of the same class.
+        nats: by how much the log-odds of "malicious" fall when the words say of it what the device's harmless words
+            usually say (nothing, where there are too few), or when the words said before are left out.
+        together_nats: the same for this and all reasons before it of the same class together.
         attack_class: which of the incident's classes it speaks for.
         flow: row, in the batch that was judged, of the flow whose word it moved most.
     """

@@ -1,7 +1,7 @@
 """A scorer that remembers each device's latest words, and can say what it would have thought had they been others.
 
-In: ``WordBatch`` chunks, as any scorer; later a word's device and number, and what to hide. Out: ``Scores``;
-``Passage``s; class probabilities of the word under each hiding.
+In: ``WordBatch`` chunks, as any scorer; later a word's device and number, and what to exchange. Out: ``Scores``;
+``Passage``s; class probabilities of the word after each exchange.
 Must never: change a score; remember more than a bounded number of words of a device; let the cut of a chunk change
 what is recalled.
 """
@@ -21,6 +21,9 @@ from thingwarden.model.scorer import FlowScorer, SentenceState
 STRIDE_WORDS: Final = 64
 """Most words of one device that are scored between two looks at its state."""
 
+QUIET_PROBABILITY: Final = 0.9
+"""A word is quiet, and may stand for what its device usually says, when it is benign at least so probably."""
+
 _FIRST_DEVICES: Final = 64
 _OLDER: Final = 0
 _NEWER: Final = 1
@@ -34,16 +37,23 @@ class Passage:
         fields: uint8 (k, F).
         flow: int64 (k,), rows of the words' flows.
         is_orig: bool (k,), whether the device began each flow.
+        is_quiet: bool (k,), which of them were scored benign.
         before: of one sentence, where it stood.
     """
 
     fields: npt.NDArray[np.uint8]
     flow: npt.NDArray[np.int64]
     is_orig: npt.NDArray[np.bool_]
+    is_quiet: npt.NDArray[np.bool_]
     before: SentenceState
 
     def __len__(self) -> int:
         return len(self.flow)
+
+    def last(self, count: int, before: SentenceState) -> Passage:
+        """Its last ``count`` words, and the state before those."""
+        columns = {name: getattr(self, name)[-count:] for name in ("fields", "flow", "is_orig", "is_quiet")}
+        return Passage(**columns, before=before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,7 @@ class _Memory:
         self.fields = np.zeros((0, word_count, field_count), dtype=np.uint8)
         self.flow = np.zeros((0, word_count), dtype=np.int64)
         self.is_orig = np.zeros((0, word_count), dtype=np.bool_)
+        self.is_quiet = np.zeros((0, word_count), dtype=np.bool_)
         self.said_count = np.zeros(0, dtype=np.int64)
         self.began_at = np.zeros(0, dtype=np.int64)
         self.stood_at = np.zeros((0, 2), dtype=np.int64)
@@ -103,12 +114,13 @@ class _Memory:
             kept[device, _OLDER] = kept[device, _NEWER]
             kept[device, _NEWER] = now[due]
 
-    def note_words(self, words: WordBatch, part: _Part) -> None:
+    def note_words(self, words: WordBatch, part: _Part, is_quiet: npt.NDArray[np.bool_]) -> None:
         """Keep a part's words in the place of the oldest ones."""
         device, place = words.device[part.rows], (part.number - 1) % self.word_count
         self.fields[device, place] = words.fields[part.rows]
         self.flow[device, place] = words.flow[part.rows]
         self.is_orig[device, place] = words.is_orig[part.rows]
+        self.is_quiet[device, place] = is_quiet[part.rows]
         np.maximum.at(self.said_count, device, part.number)
         self._begin(device, part.number, words.starts_sentence[part.rows])
 
@@ -134,7 +146,7 @@ class RecallingScorer:
 
     def __init__(self, scorer: FlowScorer, *, window_words: int, reach_words: int) -> None:
         self._scorer, self._window_words = scorer, window_words
-        self._apart_words = window_words + reach_words
+        self._apart_words, self._reach_words = window_words + reach_words, reach_words
         self.reset()
 
     def reset(self) -> None:
@@ -143,6 +155,7 @@ class RecallingScorer:
         capacity = 2 * (self._apart_words + STRIDE_WORDS)
         self._memory = _Memory(capacity, self._scorer.field_count, self._scorer.state_width)
         self._words: WordBatch | None = None
+        self._is_quiet = np.zeros(0, dtype=np.bool_)
         self._parts: list[_Part] = []
 
     @property
@@ -162,13 +175,9 @@ class RecallingScorer:
             return self._scorer.score(words)
         self._memory.reserve(int(words.device.max()) + 1)
         self._words = words
-        made = [self._score_part(words, rows, number) for rows, number in self._divide(words)]
-        if len(made) == 1:
-            return made[0]
-        order = np.argsort(np.concatenate([part.rows for part in self._parts]), kind="stable")
-        return Scores(
-            **{item.name: np.concatenate([getattr(part, item.name) for part in made])[order] for item in fields(Scores)}
-        )
+        scores = self._score_parts(words)
+        self._is_quiet = scores.class_probability[:, 0] >= QUIET_PROBABILITY
+        return scores
 
     def recall(self, device: int, number: int) -> Passage | None:
         """The words up to a device's ``number``-th, counted from 1; None where they are no longer remembered.
@@ -185,27 +194,42 @@ class RecallingScorer:
         skipped = first - at
         if skipped:
             _, state = self._scorer.run_apart(told.fields[None, :skipped], np.array([skipped]), state)
-        return Passage(
-            fields=told.fields[skipped:], flow=told.flow[skipped:], is_orig=told.is_orig[skipped:], before=state
-        )
+        return told.last(number - first, state)
+
+    def recall_context(self, device: int, number: int) -> Passage | None:
+        """The words of the sentence up to a device's ``number``-th, as many as are kept in any chunk cut.
+
+        The state of the passage is void: these words are for comparing, not for reading on.
+        """
+        if self._words is None or device == UNATTRIBUTED or device >= len(self._memory.said_count):
+            return None
+        kept_count = self._memory.word_count - self._reach_words
+        after = max(number - kept_count, self._began_before(device, number))
+        void = np.zeros((1, 0), dtype=np.float32)
+        return self._words_between(device, after, number, SentenceState(void, void))
 
     def class_probability(
-        self, passage: Passage, hidden: npt.NDArray[np.bool_], dropped: npt.NDArray[np.bool_]
+        self,
+        passage: Passage,
+        others: npt.NDArray[np.uint8],
+        exchanged: npt.NDArray[np.bool_],
+        dropped: npt.NDArray[np.bool_],
     ) -> npt.NDArray[np.float32]:
-        """What the model thinks of a passage's last word when it is not told everything.
+        """What the model would think of a passage's last word, had the passage been another.
 
         Args:
             passage: k words of F fields.
-            hidden: bool (V, F), fields masked in all of the words.
+            others: uint8 (k, F), what the words say instead.
+            exchanged: bool (V, F), fields that say it.
             dropped: bool (V, k), words left out, the last never.
 
         Returns:
             float32 (V, C), over ``taxonomy.CLASSES``.
         """
         kept_first = np.argsort(dropped, axis=1, kind="stable")  # (V, k)
-        sentences = np.where(hidden[:, None, :], np.uint8(0), passage.fields[kept_first])
+        sentences = np.where(exchanged[:, None, :], others[kept_first], passage.fields[kept_first])
         counts = len(passage) - dropped.sum(axis=1)
-        before = SentenceState(*(np.repeat(part, len(hidden), axis=0) for part in passage.before))
+        before = SentenceState(*(np.repeat(part, len(exchanged), axis=0) for part in passage.before))
         return self._scorer.run_apart(sentences, counts, before)[0]
 
     def _settle(self) -> None:
@@ -213,8 +237,17 @@ class RecallingScorer:
         if self._words is not None:
             for part in self._parts:
                 self._memory.note_state(part, self._apart_words)
-                self._memory.note_words(self._words, part)
+                self._memory.note_words(self._words, part, self._is_quiet)
         self._words, self._parts = None, []
+
+    def _score_parts(self, words: WordBatch) -> Scores:
+        made = [self._score_part(words, rows, number) for rows, number in self._divide(words)]
+        if len(made) == 1:
+            return made[0]
+        order = np.argsort(np.concatenate([part.rows for part in self._parts]), kind="stable")
+        return Scores(
+            **{item.name: np.concatenate([getattr(part, item.name) for part in made])[order] for item in fields(Scores)}
+        )
 
     def _divide(self, words: WordBatch) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
         """Rows of each part with their words' numbers; devices without many words are all in the first."""
@@ -280,6 +313,7 @@ class RecallingScorer:
             fields=np.concatenate([memory.fields[device, place], self._words.fields[rows]]),
             flow=np.concatenate([memory.flow[device, place], self._words.flow[rows]]),
             is_orig=np.concatenate([memory.is_orig[device, place], self._words.is_orig[rows]]),
+            is_quiet=np.concatenate([memory.is_quiet[device, place], self._is_quiet[rows]]),
             before=state,
         )
 

@@ -1,4 +1,4 @@
-"""Why a device is suspected: asks the model again with parts of the evidence hidden, and tells what mattered.
+"""Why a device is suspected: asks the model again with parts of the evidence exchanged, and tells what mattered.
 
 In: ``Question``s, the flows, a scorer that recalls its latest words. Out: ``Reason``s.
 Must never: keep an order waiting, or repeat a string that an attacker chose.
@@ -15,18 +15,24 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.attribution import (
+    EARLIER_TOPICS,
+    MOST_CANDIDATES,
+    MOST_FIELD_TOPICS,
     WINDOW_WORDS,
     EarlierPart,
     Effect,
     Question,
+    Witness,
+    next_topic,
+    rank_topics,
     split_earlier,
-    strongest_topics,
     tell_reasons,
+    usual_words,
 )
 from thingwarden.detect.evidence import malicious_log_odds
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Reason
-from thingwarden.encode.vocabulary import FIELD_NAMES, Vocabulary
+from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, Vocabulary
 from thingwarden.encode.wording import Wording, topic_columns
 from thingwarden.model.occlusion import Passage, RecallingScorer
 from thingwarden.model.scorer import FlowScorer
@@ -36,9 +42,10 @@ _TOPIC_COLUMNS: Final = topic_columns()
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What a witness says: its passage, the words before it by kind, and the effect of each topic."""
+    """What a witness says: its passage, what is usual instead, the words before it by kind, each topic's effect."""
 
     passage: Passage
+    others: npt.NDArray[np.uint8]
     parts: dict[str, EarlierPart]
     effects: dict[str, Effect]
 
@@ -67,44 +74,63 @@ class Explainer:
             question: asked about the words that were scored last.
             flows: whose rows the witnesses name.
         """
-        passages = [self._scorer.recall(question.device, witness.number) for witness in question.witnesses]
-        heard = [self._hear(passage, flows) for passage in passages if passage is not None]
+        heard = [found for witness in question.witnesses if (found := self._hear(question.device, witness, flows))]
         if not heard:
             return ()
         effects = [witness.effects for witness in heard]
-        topics = strongest_topics(effects)
-        together = np.mean([self._hide_in_turn(witness, topics) for witness in heard], axis=0)
-        return tell_reasons(question.attack_class, topics, effects, together.tolist())
+        topics, together_nats = self._choose(heard, rank_topics(effects))
+        return tell_reasons(question.attack_class, topics, effects, together_nats)
 
-    def _hear(self, passage: Passage, flows: FlowBatch) -> _Heard:
-        """Leave out each topic by itself."""
+    def _choose(self, heard: Sequence[_Heard], ranked: Sequence[str]) -> tuple[list[str], list[float]]:
+        """Groups of fields, each the one that adds most to those before it, then the most telling earlier words."""
+        fields = [topic for topic in ranked if topic not in EARLIER_TOPICS][:MOST_CANDIDATES]
+        earlier = [topic for topic in ranked if topic in EARLIER_TOPICS]
+        told: list[str] = []
+        together_nats: list[float] = []
+        for candidates in (*[fields] * MOST_FIELD_TOPICS, earlier):
+            falls = self._falls_beside(heard, told, [topic for topic in candidates if topic not in told])
+            best = next_topic(falls, together_nats[-1] if told else 0.0)
+            if best is not None:
+                told.append(best)
+                together_nats.append(falls[best])
+        return told, together_nats
+
+    def _falls_beside(self, heard: Sequence[_Heard], told: list[str], candidates: list[str]) -> dict[str, float]:
+        """How far the score falls without each candidate and all that is told, mean over the witnesses."""
+        left_out = [[*told, topic] for topic in candidates]
+        falls = np.mean([self._falls(witness, left_out) for witness in heard], axis=0)
+        return dict(zip(candidates, falls.tolist(), strict=True))
+
+    def _hear(self, device: int, witness: Witness, flows: FlowBatch) -> _Heard | None:
+        """Exchange each topic by itself; None where the witness is no longer remembered."""
+        passage = self._scorer.recall(device, witness.number)
+        context = self._scorer.recall_context(device, witness.number)
+        if passage is None or context is None:
+            return None
+        others = _usual_instead(passage, context)
         parts = {part.topic: part for part in split_earlier(flows, passage.flow, passage.is_orig)}
+        heard = _Heard(passage, others, parts, {})
         topics = [*_TOPIC_COLUMNS, *parts]
-        falls = self._falls(passage, parts, [[topic] for topic in topics])
-        effects = {
-            topic: Effect(nats=fall, text=text, flow=int(passage.flow[-1]))
-            for topic, fall in zip(topics, falls.tolist(), strict=True)
-            if (text := parts[topic].text if topic in parts else self._topic_text(topic, passage))
-        }
-        return _Heard(passage, parts, effects)
+        falls = self._falls(heard, [[topic] for topic in topics])
+        for topic, fall in zip(topics, falls.tolist(), strict=True):
+            text = parts[topic].text if topic in parts else self._topic_text(topic, passage)
+            if text:
+                heard.effects[topic] = Effect(nats=fall, text=text, flow=witness.flow)
+        return heard
 
-    def _hide_in_turn(self, heard: _Heard, topics: Sequence[str]) -> npt.NDArray[np.float64]:
-        """How far the score falls without the first topic, the first two, and so on."""
-        return self._falls(heard.passage, heard.parts, [topics[: count + 1] for count in range(len(topics))])
-
-    def _falls(
-        self, passage: Passage, parts: dict[str, EarlierPart], left_out: Sequence[Sequence[str]]
-    ) -> npt.NDArray[np.float64]:
-        """How far the log-odds of "malicious" fall when each of the lists of topics is left out, in nats."""
-        hidden = np.zeros((len(left_out) + 1, len(FIELD_NAMES)), dtype=np.bool_)
-        dropped = np.zeros((len(left_out) + 1, len(passage)), dtype=np.bool_)
-        for row, topics in enumerate(left_out, start=1):
+    def _falls(self, heard: _Heard, exchanges: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
+        """How far the log-odds of "malicious" fall when each of the lists of topics is exchanged, in nats."""
+        passage, parts = heard.passage, heard.parts
+        exchanged = np.zeros((len(exchanges) + 1, len(FIELD_NAMES)), dtype=np.bool_)
+        dropped = np.zeros((len(exchanges) + 1, len(passage)), dtype=np.bool_)
+        for row, topics in enumerate(exchanges, start=1):
             for topic in topics:
                 if topic in parts:
                     dropped[row] |= parts[topic].rows
                 elif topic in _TOPIC_COLUMNS:
-                    hidden[row, _TOPIC_COLUMNS[topic]] = True
-        log_odds = malicious_log_odds(self._scorer.class_probability(passage, hidden, dropped), self._temperature)
+                    exchanged[row, _TOPIC_COLUMNS[topic]] = True
+        probability = self._scorer.class_probability(passage, heard.others, exchanged, dropped)
+        log_odds = malicious_log_odds(probability, self._temperature)
         return np.asarray(log_odds[0] - log_odds[1:])
 
     def _topic_text(self, topic: str, passage: Passage) -> str:
@@ -114,3 +140,23 @@ class Explainer:
             return ""
         text = self._wording.topic_text(topic, passage.fields[tells[-1]])
         return text if tells[-1] == len(passage) - 1 else f"earlier: {text}"
+
+
+def _usual_instead(passage: Passage, context: Passage) -> npt.NDArray[np.uint8]:
+    """What the device's quiet words usually say in the place of the others; quiet words stay as they are."""
+    usual = usual_words(
+        passage.fields,
+        _kinds(passage),
+        context.fields[context.is_quiet],
+        _kinds(context)[context.is_quiet],
+        _TOPIC_COLUMNS,
+    )
+    stays = passage.is_quiet.copy()
+    stays[-1] = False
+    return np.where(stays[:, None], passage.fields, usual)
+
+
+def _kinds(passage: Passage) -> npt.NDArray[np.int64]:
+    """Opening or closing, and who began the flow, as one number."""
+    kind = passage.fields[:, FIELD_INDEX["kind"]].astype(np.int64)
+    return np.asarray(2 * kind + passage.is_orig)
