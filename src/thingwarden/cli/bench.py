@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
@@ -25,6 +26,8 @@ def bench_group() -> None:
 
 bench_group.add_command(gap)
 bench_group.add_command(growth)
+bench_group.add_command(early)
+bench_group.add_command(negatives)
 
 
 @bench_group.command("accuracy")
