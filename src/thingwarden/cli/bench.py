@@ -14,6 +14,7 @@ import click
 
 from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_gap import gap, growth
+from thingwarden.cli.bench_reasons import reasons
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
@@ -26,6 +27,7 @@ def bench_group() -> None:
 
 bench_group.add_command(gap)
 bench_group.add_command(growth)
+bench_group.add_command(reasons)
 bench_group.add_command(early)
 bench_group.add_command(negatives)
 
