@@ -15,6 +15,7 @@ import click
 from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.bench_reasons import reasons
+from thingwarden.cli.bench_signatures import signatures
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
 from thingwarden.cli.model import model_option, open_artifact
@@ -30,6 +31,7 @@ bench_group.add_command(growth)
 bench_group.add_command(reasons)
 bench_group.add_command(early)
 bench_group.add_command(negatives)
+bench_group.add_command(signatures)
 
 
 @bench_group.command("accuracy")
