@@ -96,6 +96,7 @@ Address = Annotated[IpAddress, BeforeValidator(_address)]
 Mac = Annotated[str, BeforeValidator(_mac)]
 DeviceName = Annotated[str, BeforeValidator(_device_name)]
 FilePath = Annotated[Path, BeforeValidator(_path)]
+FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(_tuple)]
 Networks = Annotated[tuple[Network, ...], BeforeValidator(_tuple)]
 Addresses = Annotated[tuple[Address, ...], BeforeValidator(_tuple)]
 Macs = Annotated[tuple[Mac, ...], BeforeValidator(_tuple)]
@@ -175,6 +176,25 @@ class DetectSettings(_Section):
         return self
 
 
+class SightingSettings(_Section):
+    """What others know about the traffic, as evidence beside the model."""
+
+    alerts: FilePaths = _setting(
+        [], "Logs of Suricata (eve.json) about the same traffic; --alerts replaces them.", "list of paths"
+    )
+    indicators: FilePaths = _setting(
+        [], "Lists of what is known to be bad, plain or STIX 2.1; --indicators replaces them.", "list of paths"
+    )
+    unstated_confidence: int = _setting(
+        70,
+        "Confidence of entries whose list states none; from 70 an outbound contact alone opens an incident, "
+        "from 30 only with the model's evidence or another sighting.",
+        "whole number, 1 to 100",
+        ge=1,
+        le=100,
+    )
+
+
 class PolicySection(_Section):
     """What may be ordered without asking a person."""
 
@@ -230,6 +250,7 @@ class Settings(_Section):
     network: NetworkSettings = NetworkSettings()
     model: ModelSettings = ModelSettings()
     detect: DetectSettings = DetectSettings()
+    sightings: SightingSettings = SightingSettings()
     policy: PolicySection = PolicySection()
     journal: JournalSettings = JournalSettings()
 

@@ -15,6 +15,7 @@ import click
 
 from thingwarden.cli.inputs import InputPath, SourceChain, format_from_name, format_option, open_inputs
 from thingwarden.cli.invocation import Invocation, common_options, quantity
+from thingwarden.cli.knowledge import NOTHING_KNOWN, Knowledge, read_knowledge, sighting_options
 from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.domain.errors import RequestError
 
@@ -43,6 +44,7 @@ MOST_LINES: Final = 6
     help="Journal to add to instead of the configured one.",
 )
 @click.option("--no-journal", is_flag=True, help="Write nothing down.")
+@sighting_options
 @model_option
 @format_option
 @common_options
@@ -50,6 +52,8 @@ MOST_LINES: Final = 6
 def replay(
     invocation: Invocation,
     paths: tuple[Path, ...],
+    alerts: tuple[Path, ...],
+    indicators: tuple[Path, ...],
     flows: Path | None,
     fail_on: str | None,
     journal: Path | None,
@@ -67,10 +71,12 @@ def replay(
         raise RequestError("replay", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)
     sources = open_inputs(paths, format_from_name(format_name))
+    knowledge = read_knowledge(invocation, alerts, indicators)
     kept = None if no_journal else open_journal(invocation, journal)
     with judging(invocation, ", ".join(path.name for path in paths)) as progress:
-        result = compose_replay(invocation, SourceChain(sources), artifact, kept, progress).run()
+        result = compose_replay(invocation, SourceChain(sources), artifact, kept, progress, knowledge).run()
     invocation.remark_all(note for source in sources for note in source.notes)
+    invocation.remark_all(knowledge.notes(result.stray_alert_count, result.stray_name_count))
     if flows is not None:
         write_flows_to(result, flows)
     show_result(invocation, result)
@@ -108,6 +114,7 @@ def compose_replay(
     artifact: Artifact,
     journal: Journal | None,
     progress: Callable[[str, int, int | None], None] | None,
+    knowledge: Knowledge = NOTHING_KNOWN,
 ) -> Replay:
     """Join the stages by the settings: the one place that chooses what implements each port."""
     from thingwarden import config
@@ -128,6 +135,9 @@ def compose_replay(
         policy=config.policy_settings(settings),
         correlation=config.correlation_settings(settings.detect),
         local_networks=(*LOCAL_NETWORKS, *prefixes),
+        alerts=knowledge.alerts,
+        indicators=knowledge.indicators,
+        names=knowledge.names,
     )
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
     encoder = SentenceEncoder(vocabulary, local_networks=prefixes)

@@ -95,6 +95,7 @@ def incident_panel(
         Text(_sentence(incident["summary"]), style="bold"),
         Text(_facts(incident), style="dim"),
         *_why(incident),
+        *_sightings(incident),
         Text(),
         _evidence(incident),
         _labelled(plan) if plan else Text("nothing is planned", style="dim"),
@@ -117,6 +118,21 @@ def _why(incident: Plain) -> list[Table]:
         weight = f" ({reason['nats']:.1f} nats{together})"
         label = Text("" if lines else "why", style="bold blue")
         lines.append((label, Text.assemble(told_of, printable(reason["text"]), (weight, "dim"))))
+    return [_labelled(lines)] if lines else []
+
+
+def _sightings(incident: Plain) -> list[Table]:
+    """What others know, a line for each rule or entry; its author's words stand between quotes."""
+    from rich.text import Text
+
+    lines: list[tuple[Text, Text]] = []
+    for sighting in incident.get("sightings", ()):
+        hours = f", in {quantity(sighting['hour_count'], 'hour')}" if sighting["hour_count"] > 1 else ""
+        quote = f': "{printable(sighting["quote"])}"' if sighting["quote"] else ""
+        place = f", {printable(sighting['origin'])}" if sighting["origin"] else ""
+        weight = f" ({sighting['grade']}, {sighting['weight_nats']:.1f} nats{hours})"
+        text = Text.assemble(printable(sighting["name"]), place, (quote, "italic"), (weight, "dim"))
+        lines.append((Text("" if lines else "also", style="bold blue"), text))
     return [_labelled(lines)] if lines else []
 
 

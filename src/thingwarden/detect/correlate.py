@@ -34,6 +34,9 @@ from thingwarden.domain.word import Scores, WordBatch
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
+_ROOM_BITS: Final = 32
+"""Word i stands at position (i + 1) << 32, which leaves room before it for as many sightings, each at its own."""
+
 _BEFORE_WORDS: Final = -1
 """Position of an ending among the steps of the same instant."""
 
@@ -112,7 +115,8 @@ class Correlator:
         self._settings = settings or CorrelationSettings()
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
         self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
-        self._corroborator = Corroborator(sightings if sightings is not None else SightingBatch.empty())
+        given = sightings if sightings is not None else SightingBatch.empty()
+        self._corroborator = Corroborator(given, calibration.flow_threshold)
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
@@ -144,7 +148,7 @@ class Correlator:
         stream = Stream(
             device=words.device[rows],
             role=evidence.role[rows],
-            position=2 * rows + 1,
+            position=rows + 1 << _ROOM_BITS,
             columns=self._columns(words, evidence, rows, number),
         )
         statements = self._corroborator.testify(words, evidence, self._devices)
@@ -253,7 +257,8 @@ class Correlator:
             number=self._word_counts[statements.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
-        return Stream(statements.device, statements.role, 2 * statements.position, columns)
+        position = (statements.position << _ROOM_BITS) + np.arange(1, len(rows) + 1)
+        return Stream(statements.device, statements.role, position, columns)
 
     def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
         """The columns with ``is_first`` filled in, in order."""

@@ -7,6 +7,7 @@ or depend on how the words were split into chunks.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -33,7 +34,7 @@ class Weight:
     Attributes:
         alarm_share: what it adds to the device's alarm statistic, as a share of the model's alarm level.
         most_share: the most that sightings of this and lower grades add together until the statistic is empty again.
-        log_odds_nats: what it adds to the log-odds that its flow is malicious, which the model has said before.
+        log_odds_nats: what it adds to the log-odds that the model gives its flow over the flow threshold.
     """
 
     alarm_share: float
@@ -42,12 +43,13 @@ class Weight:
 
 
 WEIGHTS: Final = {
-    Grade.LOW: Weight(alarm_share=0.2, most_share=0.4, log_odds_nats=1.0),
-    Grade.MEDIUM: Weight(alarm_share=0.5, most_share=0.9, log_odds_nats=2.0),
-    Grade.HIGH: Weight(alarm_share=1.0, most_share=np.inf, log_odds_nats=4.0),
+    Grade.LOW: Weight(alarm_share=0.2, most_share=0.4, log_odds_nats=0.75),
+    Grade.MEDIUM: Weight(alarm_share=0.5, most_share=0.9, log_odds_nats=1.5),
+    Grade.HIGH: Weight(alarm_share=1.0, most_share=np.inf, log_odds_nats=3.0),
 }
-"""The one table of weights. Only a high grade opens an incident by itself; it then says that the owner should look, and
-no more: what restricts needs a confidence that innocent flows (-7 nats, say) do not reach by 4 nats."""
+"""The one table of weights. Only a high grade opens an incident by itself; it then asks the owner to look, and no more:
+what restricts needs a confidence of 0.6, which a flow reaches with 3 nats only from 2.6 nats below the threshold on,
+where one in a hundred benign flows begins and next to none ends."""
 
 _UNKNOWN_CLASS: Final = CLASS_INDEX[AttackClass.UNKNOWN]
 _MODEL_AGREES: Final = 0.5
@@ -63,7 +65,7 @@ class Statements:
         device: int32 (m,), index of the device.
         role: int8 (m,), ``OFFENDER`` or ``TARGET``.
         at_s: float64 (m,), Unix seconds; never falls.
-        log_odds: float64 (m,), that the flow is malicious, of the model's loudest word on it so far and the sighting.
+        log_odds: float64 (m,), that the flow is malicious, by the model's loudest word on it so far and the sighting.
         attack_class: int8 (m,), index into ``CLASSES``: the source's, else the model's, else unknown.
         share: float64 (m,), of the alarm level; less where the same was counted in this hour in a lower grade.
     """
@@ -117,9 +119,11 @@ class Corroborator:
 
     Args:
         sightings: on the flows whose words will arrive, in any order.
+        flow_threshold: of the model's calibration; its log-odds are zero for what sightings add to.
     """
 
     sightings: SightingBatch
+    flow_threshold: float
     _by_side: dict[int, list[int]] = field(init=False)
     _awaited: npt.NDArray[np.int64] = field(init=False)
     _sides: dict[int, _Side] = field(default_factory=dict, init=False)
@@ -214,8 +218,14 @@ class Corroborator:
         return due
 
     def _judged(self, sighting: int, side: _Side) -> tuple[float, int]:
-        """The flow's log-odds with the sighting, and its class."""
-        log_odds = side.log_odds + WEIGHTS[Grade(int(self.sightings.grade[sighting]))].log_odds_nats
+        """The flow's log-odds with the sighting, and its class.
+
+        A model's words are often at odds of 1 to 3 on innocent openings, so what it says counts from its threshold on.
+        """
+        threshold = math.log(self.flow_threshold) - math.log1p(-self.flow_threshold)
+        log_odds = side.log_odds - threshold + WEIGHTS[Grade(int(self.sightings.grade[sighting]))].log_odds_nats
+        if side.log_odds >= threshold:
+            log_odds = max(log_odds, side.log_odds)
         stated = int(self.sightings.attack_class[sighting])
         if stated != NO_CLASS:
             return log_odds, stated

@@ -19,7 +19,7 @@ from thingwarden.domain.word import ROLES
 
 @dataclass(frozen=True, slots=True)
 class Stream:
-    """Words of evidence of all devices in order; ``position`` int64 (n,) is odd for words, even for sightings."""
+    """Words of evidence of all devices in order; ``position`` int64 (n,), where each stands in its chunk, rises."""
 
     device: npt.NDArray[np.int32]
     role: npt.NDArray[np.int8]

@@ -6,9 +6,10 @@ Must never: hold text that a terminal would act on; what an engine or a rule's a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +68,20 @@ class AlertBatch:
 
     def __len__(self) -> int:
         return len(self.at_s)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Self]) -> Self:
+        """Join logs in order."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([np.zeros((0, *shape), dtype=dtype), *(getattr(item, name) for item in batches)])
+            for name, (dtype, shape) in ALERT_COLUMNS.items()
+        }
+        for name in ("signature", "category"):
+            columns[name] = tuple(text for item in batches for text in getattr(item, name))
+        passed_over: Counter[str] = Counter()
+        for item in batches:
+            passed_over.update(item.passed_over)
+        return cls(**columns, passed_over=dict(passed_over))
 
 
 ALERT_COLUMNS: Final[dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = {

@@ -6,8 +6,9 @@ Must never: reach a model; names are compared with lists and with nothing else.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,15 @@ class HeardNames:
 
     def __len__(self) -> int:
         return len(self.at_s)
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[Self]) -> Self:
+        """Join logs in order."""
+        columns: dict[str, Any] = {
+            name: np.concatenate([np.zeros((0, *shape), dtype=dtype), *(getattr(item, name) for item in batches)])
+            for name, (dtype, shape) in HEARD_COLUMNS.items()
+        }
+        return cls(**columns, name=tuple(text for item in batches for text in item.name))
 
 
 HEARD_COLUMNS: Final[dict[str, tuple[np.dtype[Any], tuple[int, ...]]]] = {

@@ -27,3 +27,12 @@ def test_a_column_of_another_length_or_type_is_refused(name: str) -> None:
 def test_every_alert_has_its_text() -> None:
     with pytest.raises(InputError, match="text"):
         AlertBatch(**columns(2), signature=("a",), category=("", ""))
+
+
+def test_logs_join_in_order_and_add_up_what_they_passed_over() -> None:
+    first = AlertBatch(**columns(1), signature=("a",), category=("x",), passed_over={"dns": 2})
+    second = AlertBatch(**columns(2), signature=("b", "c"), category=("", ""), passed_over={"dns": 1, "flow": 1})
+    joined = AlertBatch.concatenate([first, second])
+    assert (joined.signature, joined.category) == (("a", "b", "c"), ("x", "", ""))
+    assert joined.passed_over == {"dns": 3, "flow": 1}
+    assert len(AlertBatch.concatenate([])) == 0
