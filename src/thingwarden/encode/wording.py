@@ -31,6 +31,7 @@ from thingwarden.encode.vocabulary import (
     PACKET_EDGES,
     PEER_KINDS,
     PORT_RANGE_STARTS,
+    PORT_SIZE,
     PROTO_NAMES,
     RARE,
     RATE_EDGES,
@@ -140,6 +141,10 @@ _DIRECTIONS: Final = {
     "lan_resp": "inside the network, the device is contacted by",
 }
 _LETTERS_TOLD: Final = 4
+_DIGITS: Final = 2
+"""Digits of an edge that count: edges lie a little above the round periods that people know."""
+
+_NO_GAP: Final = len(GAP_EDGES_S) + 2
 _OUTBOUND: Final = frozenset(index for index, name in enumerate(DIRECTIONS) if name.endswith("orig"))
 
 
@@ -222,8 +227,9 @@ def _bounds(edges: Sequence[float], bucket: int) -> tuple[float, float | None]:
 def _span(edges: Sequence[float], bucket: int) -> str:
     low, high = _bounds(edges, bucket)
     if high is None:
-        return f"{format_span(low)} or more"
-    return f"{format_span(low)} to {format_span(high)}" if low else f"less than {format_span(high)}"
+        return f"{format_span(low, _DIGITS)} or more"
+    upto = format_span(high, _DIGITS)
+    return f"{format_span(low, _DIGITS)} to {upto}" if low else f"less than {upto}"
 
 
 def _named(names: Sequence[str], texts: dict[str, str], bucket: int) -> str:
@@ -238,7 +244,7 @@ def _counted(edges: Sequence[float], singular: str, plural: str, bucket: int) ->
 
 def _gap_text(never: str, since: str, bucket: int) -> str:
     """A gap, or that there was nothing before: the last bucket."""
-    return never if bucket == len(GAP_EDGES_S) + 2 else f"{_span(GAP_EDGES_S, bucket)} {since}"
+    return never if bucket == _NO_GAP else f"{_span(GAP_EDGES_S, bucket)} {since}"
 
 
 def _ratio_text(bucket: int) -> str:
@@ -273,6 +279,8 @@ def _port_text(bucket: int) -> str:
     place -= len(PORT_RANGE_STARTS)
     if place < len(ICMP_TYPES):
         return f"type {ICMP_TYPES[place]} ({ICMP_NAMES[ICMP_TYPES[place]]})"
+    if bucket != PORT_SIZE - 1:
+        raise IndexError(f"bucket {bucket} is outside 1..{PORT_SIZE - 1}")
     return "another ICMP type"
 
 
@@ -368,11 +376,10 @@ def _pace_text(wording: Wording, buckets: dict[str, int], is_outbound: bool) -> 
 
 def _rhythm_text(wording: Wording, buckets: dict[str, int]) -> str:
     gap, run = buckets["channel_gap"], buckets["regular_count"]
-    if run > 1 and gap:
+    if run > 1 and gap not in (MASKED, _NO_GAP):
         return f"every {_span(GAP_EDGES_S, gap)}, evenly ({wording.bucket_text('regular_count', run)})"
     fields = ("channel_gap", "interval_ratio", "peer_gap")
-    is_first = gap == len(GAP_EDGES_S) + 2
-    shown = ("channel_gap", "peer_gap") if is_first else fields[:2] if gap else fields
+    shown = ("channel_gap", "peer_gap") if gap == _NO_GAP else fields[:2] if gap else fields
     return ", ".join(wording.bucket_text(field, buckets[field]) for field in shown if buckets[field])
 
 

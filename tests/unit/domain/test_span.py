@@ -12,3 +12,8 @@ from thingwarden.domain.span import format_span
 )
 def test_spans(seconds: float, text: str) -> None:
     assert format_span(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(61, "1 min"), (125, "2.1 min"), (0.5, "500 ms"), (15000, "4.2 h")])
+def test_spans_in_two_digits(seconds: float, text: str) -> None:
+    assert format_span(seconds, digits=2) == text
