@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -55,16 +55,35 @@ def recalling(scorer: FlowScorer) -> RecallingScorer:
     return RecallingScorer(scorer, window_words=WINDOW_WORDS, reach_words=WINDOW_WORDS)
 
 
+class Recalls(Protocol):
+    """What can go back to the words that it has scored; see ``RecallingScorer``."""
+
+    def recall(self, device: int, number: int) -> Passage | None:
+        """The words up to a device's ``number``-th; None where they are no longer remembered."""
+
+    def recall_context(self, device: int, number: int) -> Passage | None:
+        """More words up to the same one, for comparing."""
+
+    def class_probability(
+        self,
+        passage: Passage,
+        others: npt.NDArray[np.uint8],
+        exchanged: npt.NDArray[np.bool_],
+        dropped: npt.NDArray[np.bool_],
+    ) -> npt.NDArray[np.float32]:
+        """Class probabilities of a passage's last word, had the passage been another."""
+
+
 class Explainer:
     """Answers questions about the words that were scored last.
 
     Args:
-        scorer: that scored them; made by ``recalling``.
+        scorer: that scored them; as ``recalling`` makes it.
         vocabulary: that they were encoded with.
         temperature: of the model's calibration.
     """
 
-    def __init__(self, scorer: RecallingScorer, vocabulary: Vocabulary, temperature: float) -> None:
+    def __init__(self, scorer: Recalls, vocabulary: Vocabulary, temperature: float) -> None:
         self._scorer, self._wording, self._temperature = scorer, Wording(vocabulary), temperature
 
     def explain(self, question: Question, flows: FlowBatch) -> tuple[Reason, ...]:
