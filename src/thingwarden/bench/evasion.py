@@ -129,6 +129,6 @@ def evade(flows: FlowBatch, evasion: Evasion, strength: float, seed: int) -> Eva
     """
     reached = evasion.reach(flows)
     if strength == UNCHANGED or not reached.any():
-        return Evaded(flows=flows, reached=reached)
+        return Evaded.in_place(flows, reached)
     rng = np.random.default_rng([seed, zlib.crc32(evasion.name.encode())])
     return evasion.move(flows, reached, strength, rng)

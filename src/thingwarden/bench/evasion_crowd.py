@@ -56,8 +56,11 @@ def dilute(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evaded
         at_s, gap_s = flows.started_at_s[rows], _gaps_after(flows.started_at_s[rows])
         starts_at_s.append((at_s + rng.random((int(strength), len(rows))) * gap_s).ravel())
     decoys = _repeat(flows, np.concatenate(repeated), np.concatenate(starts_at_s), rng)
-    reached = np.append(reached, np.zeros(len(decoys), dtype=np.bool_))
-    return Evaded(flows=FlowBatch.concatenate([flows, decoys]), reached=reached)
+    return Evaded(
+        flows=FlowBatch.concatenate([flows, decoys]),
+        reached=np.append(reached, np.zeros(len(decoys), dtype=np.bool_)),
+        row=np.append(np.arange(len(flows)), np.full(len(decoys), -1)),
+    )
 
 
 def _gaps_after(at_s: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -96,4 +99,4 @@ def split_hosts(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> E
         taken, by = rows[turn > 0], others[turn[turn > 0] - 1]
         moves = (hosts.address[by] != flows.resp_address[taken]).any(axis=1)
         address[taken[moves]], mac[taken[moves]] = hosts.address[by[moves]], hosts.mac[by[moves]]
-    return Evaded(flows=replace(flows, orig_address=address, orig_mac=mac), reached=reached)
+    return Evaded.in_place(replace(flows, orig_address=address, orig_mac=mac), reached)

@@ -82,7 +82,7 @@ def disguise(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evad
                 columns[name][rows] = getattr(flows, name)[like]
             if strength == Disguise.PEER_KIND:
                 _relay(columns, flows, rows, like, hosts, rng)
-    return Evaded(flows=replace(flows, **columns), reached=reached)
+    return Evaded.in_place(replace(flows, **columns), reached)
 
 
 def _habit_mask(flows: FlowBatch) -> Mask:

@@ -42,10 +42,17 @@ class Evaded:
     Attributes:
         flows: labelled; what the attacker added as a decoy has the label -1 and is never scored.
         reached: bool (n,), attack flows that the evasion may change: recall is measured on these alone.
+        row: int64 (n,), which flow of the network each was before; -1 for a decoy.
     """
 
     flows: FlowBatch
     reached: Mask
+    row: Rows
+
+    @classmethod
+    def in_place(cls, flows: FlowBatch, reached: Mask) -> Evaded:
+        """Row by row the flows that went in."""
+        return cls(flows=flows, reached=reached, row=np.arange(len(flows)))
 
 
 Move: TypeAlias = Callable[[FlowBatch, Mask, float, Rng], Evaded]

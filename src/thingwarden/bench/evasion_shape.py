@@ -67,9 +67,9 @@ def pad(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evaded:
     growth = np.exp(rng.uniform(0.0, np.log(strength), len(flows))) - 1.0
     is_steered = class_mask(flows, STEERED)
     sides = ((flows.orig_bytes, reached), (flows.resp_bytes, reached & is_steered))
-    added = np.stack([np.where(rows & (size > 0), np.floor(growth * size), 0.0) for size, rows in sides]).astype(
-        np.int64
-    )
+    added = np.stack(
+        [np.where(rows & (payload > 0), np.floor(growth * payload), 0.0) for payload, rows in sides]
+    ).astype(np.int64)
     segments = -(-added // SEGMENT_BYTES)  # (2, n)
     acknowledgements = np.where(flows.proto == TCP, -(-segments[::-1] // 2), 0)
     packets = segments + acknowledgements
@@ -80,7 +80,7 @@ def pad(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evaded:
         columns[f"{end}_packets"] = _add_known(getattr(flows, f"{end}_packets"), packets[side])
         ip_bytes = added[side] + header_bytes * packets[side]
         columns[f"{end}_ip_bytes"] = _add_known(getattr(flows, f"{end}_ip_bytes"), ip_bytes)
-    return Evaded(flows=replace(flows, **columns), reached=reached)
+    return Evaded.in_place(replace(flows, **columns), reached)
 
 
 def _add_known(column: Counts, added: Counts) -> Counts:
@@ -113,7 +113,7 @@ def hop_ports(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Eva
             rows = attack[responder[attack] == peer]
             ports = rng.choice(np.arange(_FIRST_FREE_PORT, 65_536), int(strength), replace=False)
             resp_port[rows] = rng.choice(ports, len(rows))
-    return Evaded(flows=replace(flows, resp_port=resp_port), reached=reached)
+    return Evaded.in_place(replace(flows, resp_port=resp_port), reached)
 
 
 def reach_source(flows: FlowBatch) -> Mask:
@@ -142,4 +142,4 @@ def shape_sources(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) ->
             rows = reached & (key == host)
             if len(own):
                 orig_port[rows] = rng.choice(own, int(rows.sum()))
-    return Evaded(flows=replace(flows, orig_port=orig_port), reached=reached)
+    return Evaded.in_place(replace(flows, orig_port=orig_port), reached)

@@ -39,7 +39,7 @@ def jitter(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evaded
         if drawn_s.sum() > 0.0:
             drawn_s *= intervals_s.sum() / drawn_s.sum()
             started_at_s[rows[1:]] = started_at_s[rows[0]] + np.cumsum(drawn_s)
-    return Evaded(flows=replace(flows, started_at_s=started_at_s), reached=reached)
+    return Evaded.in_place(replace(flows, started_at_s=started_at_s), reached)
 
 
 def reach_pace(flows: FlowBatch) -> Mask:
@@ -61,7 +61,8 @@ def slow_down(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Eva
         first_s = started_at_s[rows[0]]
         started_at_s[rows] = first_s + strength * (started_at_s[rows] - first_s)
     kept = started_at_s <= flows.started_at_s.max(initial=0.0)
-    return Evaded(flows=replace(flows, started_at_s=started_at_s).take(kept), reached=reached[kept])
+    slowed = replace(flows, started_at_s=started_at_s).take(kept)
+    return Evaded(flows=slowed, reached=reached[kept], row=np.flatnonzero(kept))
 
 
 def _reach_long(flows: FlowBatch, least: int, *, by_host: bool) -> Mask:

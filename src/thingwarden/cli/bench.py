@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from thingwarden.cli.bench_early import early, negatives
+from thingwarden.cli.bench_evasion import evasion
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.bench_reasons import reasons
 from thingwarden.cli.bench_signatures import signatures
@@ -26,11 +27,12 @@ def bench_group() -> None:
     """Measure the model and every baseline on the same folds and fields (extra: bench)."""
 
 
+bench_group.add_command(evasion)
 bench_group.add_command(gap)
 bench_group.add_command(growth)
-bench_group.add_command(reasons)
 bench_group.add_command(early)
 bench_group.add_command(negatives)
+bench_group.add_command(reasons)
 bench_group.add_command(signatures)
 
 
