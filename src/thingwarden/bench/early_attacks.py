@@ -44,7 +44,7 @@ _FLOOD_S: Final = 5.0
 _PROGRAM_PACKETS_PER_S: Final = 2_000.0
 """The lab lets one program send no faster; more of them run side by side."""
 _DIALOGUE_S: Final = 1.0
-"""What a login dialogue lasts: faster guessing takes several connections at a time."""
+"""What a login dialogue lasts: faster guessing takes several programs that take turns."""
 _QUICK_ENDINGS: Final = ("close", "abort", "finish")
 _TICK_S: Final = 0.005
 _QUICK: Final = {"turns": 2, "gap_s": 0.2, "think_ms": 100}
@@ -126,7 +126,7 @@ EARLY_ACTS: Final[dict[str, ActKind[Any]]] = {
     **ACTS,
     **{act: _widened(act, "probes_per_s") for act in ("scan_horizontal", "scan_random", "scan_vertical")},
     **{act: _widened(act, "packets_per_s", "count") for act in ("flood_syn", "flood_udp")},
-    **{act: _widened(act, "pause_s", "parallel") for act in ("guess_telnet", "guess_ssh", "guess_http", "guess_mqtt")},
+    **{act: _widened(act, "pause_s", "tries") for act in ("guess_telnet", "guess_ssh", "guess_http", "guess_mqtt")},
     "flood_one_flow": ActKind(
         about="UDP packets from one port to one port.",
         settings=OneFlowSettings,
@@ -161,9 +161,9 @@ def settings_at(
     if settings["ending"] not in _QUICK_ENDINGS:
         settings["ending"] = "close"  # one that lingers would not be over when the next is due
     if attack.family == "guess":
-        parallel = math.ceil(rate_per_s * _DIALOGUE_S)
-        rhythm = {"parallel": parallel, "pause_s": parallel / rate_per_s, "tries": attempts, "per_connection": 1}
-        return {**settings, **rhythm, "think_s": 0.02, "finds": False}, 1
+        programs = math.ceil(rate_per_s * _DIALOGUE_S)
+        rhythm = {"pause_s": programs / rate_per_s, "tries": math.ceil(attempts / programs), "parallel": 1}
+        return {**settings, **rhythm, "per_connection": 1, "think_s": 0.02, "finds": False}, programs
     quick = {name: min(most, settings.get(name, most)) for name, most in _QUICK.items()}
     kept = {"is_kept": False, "night_h": 0.0, "tries": 1, "count": attempts, "period_s": 1.0 / rate_per_s}
     return {**settings, **quick, **kept}, 1

@@ -171,12 +171,11 @@ def draw_early(figures: Figures) -> str:
     """Seconds above, attempts below, one column per family, as an SVG document."""
     families = [name for name in FAMILIES if any(item["family"] == name for item in figures["attacks"].values())]
     with mpl.rc_context({"svg.hashsalt": "thingwarden", "svg.fonttype": "none", "font.size": 8}):
-        figure, grid = plt.subplots(
-            len(_MEASURES), len(families), figsize=(4.2 * len(families), 7.0), squeeze=False, layout="constrained"
-        )
+        figure, grid = plt.subplots(len(_MEASURES), len(families), figsize=(4.2 * len(families), 7.0), squeeze=False)
         for column, family in enumerate(families):
             for row, measure in enumerate(_MEASURES):
                 _plot(grid[row][column], figures, family, measure)
+        figure.tight_layout()
         text = io.StringIO()
         figure.savefig(text, format="svg", metadata={"Date": None})
         plt.close(figure)

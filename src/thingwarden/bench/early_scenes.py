@@ -103,7 +103,11 @@ def stage(scene: Scene) -> Staged:
     schedule = _draw(scene, begins_s + lasts_s + _ENDS_AFTER_S)
     infected = rng.choice([host for host in schedule.hosts if not host.name.startswith("target-")])
     action = _perform(attack, infected, settings | {"targets": (_address(attack, schedule),), "lasts_s": lasts_s})
-    planned = tuple(Planned(at_s=begins_s, event=f"{attack.act}-1", action=action) for _ in range(programs))
+    turn_s = 1.0 / scene.rate_per_s if attack.family == "guess" else 0.0
+    planned = tuple(
+        Planned(at_s=round(begins_s + turn * turn_s, 3), event=f"{attack.act}-1", action=action)
+        for turn in range(programs)
+    )
     staged = Staged(schedule=replace(schedule, planned=planned), infected=infected, begins_s=begins_s)
     return _at_pace(staged, BUSY_FLOWS_PER_MINUTE) if attack.is_busy else staged
 
