@@ -48,17 +48,6 @@ def in_network(addresses: Addresses, network: IpNetwork) -> Mask:
     )
 
 
-_PRIVATE: Final[Sequence[IpNetwork]] = (
-    IPv4Network("10.0.0.0/8"),
-    IPv4Network("172.16.0.0/12"),
-    IPv4Network("192.168.0.0/16"),
-    IPv6Network("fc00::/7"),
-)
-_LINK_LOCAL: Final[Sequence[IpNetwork]] = (IPv4Network("169.254.0.0/16"), IPv6Network("fe80::/10"))
-_MULTICAST: Final[Sequence[IpNetwork]] = (IPv4Network("224.0.0.0/4"), IPv6Network("ff00::/8"))
-_UNSPECIFIED: Final[Sequence[IpNetwork]] = (IPv4Network("0.0.0.0/32"), IPv6Network("::/128"))
-
-
 def in_any(addresses: Addresses, networks: Sequence[IpNetwork]) -> Mask:
     """Which rows lie in any of ``networks``, bool (n,)."""
     inside = np.zeros(len(addresses), dtype=bool)
@@ -67,21 +56,54 @@ def in_any(addresses: Addresses, networks: Sequence[IpNetwork]) -> Mask:
     return inside
 
 
+def _kind_tables() -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]]:
+    """Kind by the first 16 bits of an address, one table for IPv4 and one for IPv6; no prefix below is longer."""
+    tables = {4: np.full(65536, _KIND["internet"], np.uint8), 6: np.full(65536, _KIND["internet"], np.uint8)}
+    for kind, network in (
+        ("private", IPv4Network("10.0.0.0/8")),
+        ("private", IPv4Network("172.16.0.0/12")),
+        ("private", IPv4Network("192.168.0.0/16")),
+        ("private", IPv6Network("fc00::/7")),
+        ("link_local", IPv4Network("169.254.0.0/16")),
+        ("link_local", IPv6Network("fe80::/10")),
+        ("multicast", IPv4Network("224.0.0.0/4")),
+        ("multicast", IPv6Network("ff00::/8")),
+    ):
+        first = int(network.network_address) >> (network.max_prefixlen - 16)
+        tables[network.version][first : first + (1 << (16 - network.prefixlen))] = _KIND[kind]
+    return tables[4], tables[6]
+
+
+_V4_KIND, _V6_KIND = _kind_tables()
+
+
+def _prefix_kinds(addresses: Addresses) -> npt.NDArray[np.uint8]:
+    """Kind of each address by its prefix, uint8 (n,): private, link-local, multicast or internet."""
+    v4 = _V4_KIND[addresses[:, 1] >> np.uint64(16) & np.uint64(0xFFFF)]
+    kinds: npt.NDArray[np.uint8] = np.where(is_v4(addresses), v4, _V6_KIND[addresses[:, 0] >> np.uint64(48)])
+    return kinds
+
+
+def _own_kinds(addresses: Addresses) -> npt.NDArray[np.uint8]:
+    """Kind of each address by itself, whoever asks, uint8 (n,): by its prefix, or broadcast or unspecified."""
+    kinds, v4, low = _prefix_kinds(addresses), is_v4(addresses), addresses[:, 1]
+    host = low & np.uint64(0xFFFFFFFF)
+    in_subnet = (kinds == _KIND["private"]) & (low & np.uint64(0xFF) == np.uint64(0xFF))
+    kinds[v4 & (in_subnet | (host == np.uint64(0xFFFFFFFF)))] = _KIND["broadcast"]
+    kinds[(v4 & (host == 0)) | ~addresses.any(axis=1)] = _KIND["unspecified"]
+    return kinds
+
+
 def is_private(addresses: Addresses) -> Mask:
     """Private or link-local, bool (n,): addresses that mean a host of the network under watch."""
-    return in_any(addresses, (*_PRIVATE, *_LINK_LOCAL))
+    kinds = _prefix_kinds(addresses)
+    return np.asarray((kinds == _KIND["private"]) | (kinds == _KIND["link_local"]))
 
 
 def is_unicast(addresses: Addresses) -> Mask:
     """Addresses that can belong to one host, bool (n,)."""
-    return ~(in_any(addresses, (*_MULTICAST, *_UNSPECIFIED)) | _is_broadcast(addresses))
-
-
-def _is_broadcast(addresses: Addresses) -> Mask:
-    v4 = is_v4(addresses)
-    everywhere = addresses[:, 1] & np.uint64(0xFFFFFFFF) == np.uint64(0xFFFFFFFF)
-    subnet = (addresses[:, 1] & np.uint64(0xFF) == np.uint64(0xFF)) & in_any(addresses, _PRIVATE)
-    return np.asarray(v4 & (everywhere | subnet))
+    kinds = _own_kinds(addresses)
+    return np.asarray((kinds != _KIND["multicast"]) & (kinds != _KIND["broadcast"]) & (kinds != _KIND["unspecified"]))
 
 
 def same_lan(own: Addresses, peer: Addresses) -> Mask:
@@ -94,13 +116,8 @@ def same_lan(own: Addresses, peer: Addresses) -> Mask:
 
 def peer_kinds(own: Addresses, peer: Addresses) -> npt.NDArray[np.uint8]:
     """Bucket of ``PEER_KINDS`` for each peer as seen from its own end, uint8 (n,)."""
-    kinds = np.full(len(own), _KIND["internet"], dtype=np.uint8)
-    kinds[in_any(peer, _PRIVATE)] = _KIND["private"]
-    kinds[in_any(peer, _LINK_LOCAL)] = _KIND["link_local"]
-    kinds[same_lan(own, peer)] = _KIND["same_lan"]
-    kinds[in_any(peer, _MULTICAST)] = _KIND["multicast"]
-    kinds[_is_broadcast(peer)] = _KIND["broadcast"]
-    kinds[in_any(peer, _UNSPECIFIED)] = _KIND["unspecified"]
+    kinds = _own_kinds(peer)
+    kinds[same_lan(own, peer) & (kinds <= _KIND["internet"])] = _KIND["same_lan"]
     kinds[(own == peer).all(axis=1)] = _KIND["self"]
     return kinds
 

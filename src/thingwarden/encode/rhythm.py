@@ -45,6 +45,14 @@ _HORIZON_US: Final = int(FANOUT_HORIZON_S) * _MICROSECONDS
 _LONG_AGO_US: Final = -(2**60)
 _FAR_US: Final = 2**60
 
+_COUNT_BUCKET: Final = edge_buckets(np.arange(COUNT_EDGES[-1] + 1), COUNT_EDGES)
+_RATE_BUCKET: Final = edge_buckets(np.arange(RECENT_OPENS + 1), RATE_EDGES)
+_SAME_SIZE: Final = np.array(
+    [[SAME_SIZES.index(name) for name in row] for row in (("differs", "same_resp"), ("same_orig", "same"))],
+    dtype=np.uint8,
+)
+"""By whether the originator's bytes are the same as last time, and the responder's."""
+
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Mask = npt.NDArray[np.bool_]
@@ -118,7 +126,7 @@ class Rhythm:
         sided = self._recent.slots((device_key[opens] << np.uint64(1)) | is_orig[opens].astype(np.uint64))
         self._fill_fanout(words, opens, sided, fresh[opens], at_s[opens])
         closes = np.flatnonzero(is_close)
-        self._fill_same_size(words, closes, channel[closes], flows.take(closes))
+        self._fill_same_size(words, closes, channel[closes], flows.orig_bytes[closes], flows.resp_bytes[closes])
 
     def _fill_device_gap(self, words: npt.NDArray[np.uint8], slots: Ints, at_s: Floats) -> None:
         groups = Groups(slots)
@@ -132,13 +140,16 @@ class Rhythm:
         table, groups, now_s = self._channels, Groups(slots[opens]), at_s[opens]
         gap_s = now_s - groups.previous(now_s, table["open_at_s"])
         before_s = groups.previous(gap_s, table["interval_s"])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.where(before_s > 0, gap_s / before_s, np.nan)
+        ratio = np.full(len(opens), np.nan)
+        with np.errstate(over="ignore"):
+            np.divide(gap_s, before_s, out=ratio, where=before_s > 0)
         regular = (ratio >= REGULAR_RATIO[0]) & (ratio <= REGULAR_RATIO[1])
         run = groups.run_length(regular, table["regular"])
-        words[opens, FIELD_INDEX["channel_gap"]] = _optional_buckets(gap_s, GAP_EDGES_S)
-        words[opens, FIELD_INDEX["interval_ratio"]] = _optional_buckets(ratio, RATIO_EDGES)
-        words[opens, FIELD_INDEX["regular_count"]] = edge_buckets(run, COUNT_EDGES)
+        _write(
+            words, opens,
+            channel_gap=_optional_buckets(gap_s, GAP_EDGES_S), interval_ratio=_optional_buckets(ratio, RATIO_EDGES),
+            regular_count=_count_buckets(run),
+        )  # fmt: skip
         _remember(table, groups, now_s, open_at_s=now_s, interval_s=gap_s, regular=run)
         is_new = np.zeros(len(slots), dtype=bool)
         is_new[opens] = np.isnan(gap_s)
@@ -148,41 +159,39 @@ class Rhythm:
         self, words: npt.NDArray[np.uint8], slots: Ints, is_close: Mask, is_new: Mask, failed: Mask, at_s: Floats
     ) -> Mask:
         """Gap, contacts, failures and ports of the peer; returns which openings reach a peer not met for a minute."""
-        table, groups = self._peers, Groups(slots)
-        marked_s = np.where(is_close, np.nan, at_s)
-        before_s = _previous_marked(groups, marked_s, table["open_at_s"])
+        table, groups, opens = self._peers, Groups(slots), ~is_close
+        before_s = groups.latest(at_s, opens, table["open_at_s"])
         gap_s = at_s - before_s
-        contacts = groups.sum_before(~is_close, table["opens"])
-        closes = groups.sum_before(is_close, table["closes"])
-        failures = groups.sum_before(is_close & failed, table["failures"])
-        channels = groups.sum_before(is_new, table["channels"])
-        with np.errstate(divide="ignore", invalid="ignore"):
-            share = np.where(closes > 0, failures / closes, np.nan)
+        failure = is_close & failed
+        names = ("opens", "closes", "failures", "channels")
+        added = [opens, is_close, failure, is_new]
+        sums = groups.sums_before(added, [table[name] for name in names])
+        contacts, closes, failures, channels = sums
+        share = np.full(len(slots), np.nan)
+        np.divide(failures, closes, out=share, where=closes > 0)
         words[:, FIELD_INDEX["peer_failed"]] = _optional_buckets(share, SHARE_EDGES)
-        opens = ~is_close
-        words[opens, FIELD_INDEX["peer_gap"]] = _optional_buckets(gap_s[opens], GAP_EDGES_S)
-        words[opens, FIELD_INDEX["peer_contacts"]] = edge_buckets(contacts[opens], COUNT_EDGES)
-        words[opens, FIELD_INDEX["peer_ports"]] = edge_buckets((channels + is_new)[opens], COUNT_EDGES)
         novelty = np.where(contacts == 0, NOVELTIES.index("all_new"), NOVELTIES.index("known_peer"))
-        novelty = np.where(is_new, novelty, NOVELTIES.index("known_channel"))
-        words[opens, FIELD_INDEX["novelty"]] = novelty[opens]
-        _remember(
-            table, groups, at_s,
-            open_at_s=np.where(is_close, before_s, at_s),
-            opens=contacts + ~is_close, closes=closes + is_close,
-            failures=failures + (is_close & failed), channels=channels + is_new,
+        novelty[~is_new] = NOVELTIES.index("known_channel")
+        _write(
+            words, opens.nonzero()[0],
+            peer_gap=_optional_buckets(gap_s[opens], GAP_EDGES_S), peer_contacts=_count_buckets(contacts[opens]),
+            peer_ports=_count_buckets((channels + is_new)[opens]), novelty=novelty[opens],
         )  # fmt: skip
-        return opens & ~(gap_s <= FANOUT_HORIZON_S)
+        last = dict(zip(names, sums + np.array(added), strict=True))
+        _remember(table, groups, at_s, open_at_s=np.where(is_close, before_s, at_s), **last)
+        is_fresh: Mask = opens & ~(gap_s <= FANOUT_HORIZON_S)
+        return is_fresh
 
     def _fill_service(self, words: npt.NDArray[np.uint8], opens: Ints, slots: Ints, is_new: Mask, at_s: Floats) -> None:
         table, groups = self._services, Groups(slots)
-        own = groups.sum_before(np.ones(len(slots), dtype=bool), table["opens"])
-        peers = groups.sum_before(is_new, table["peers"])
-        words[opens, FIELD_INDEX["service_opens"]] = edge_buckets(own, COUNT_EDGES)
-        words[opens, FIELD_INDEX["service_peers"]] = edge_buckets(peers + is_new, COUNT_EDGES)
+        is_open = np.ones(len(slots), dtype=bool)
+        own, peers = groups.sums_before([is_open, is_new], [table["opens"], table["peers"]])
         novelty = words[opens, FIELD_INDEX["novelty"]]
         novelty[(novelty == NOVELTIES.index("all_new")) & (own > 0)] = NOVELTIES.index("known_service")
-        words[opens, FIELD_INDEX["novelty"]] = novelty
+        _write(
+            words, opens,
+            service_opens=_count_buckets(own), service_peers=_count_buckets(peers + is_new), novelty=novelty,
+        )  # fmt: skip
         _remember(table, groups, at_s, opens=own + 1, peers=peers + is_new)
 
     def _fill_fanout(self, words: npt.NDArray[np.uint8], opens: Ints, slots: Ints, fresh: Mask, at_s: Floats) -> None:
@@ -190,90 +199,92 @@ class Rhythm:
         at_us = np.rint(at_s * _MICROSECONDS).astype(np.int64)
         every = _Recent(table["opens_at_us"], groups, at_us, np.ones(len(at_s), dtype=bool))
         new = _Recent(table["fresh_at_us"], groups, at_us, fresh)
-        for name, recent, span_s in (
-            ("rate_1s", every, 1.0),
-            ("rate_10s", every, 10.0),
-            ("fanout_1s", new, 1.0),
-            ("fanout_10s", new, 10.0),
-            ("fanout_60s", new, 60.0),
-        ):
-            words[opens, FIELD_INDEX[name]] = edge_buckets(recent.count_within(span_s), RATE_EDGES)
+        _write(
+            words, opens,
+            rate_1s=_rate_buckets(every.count_within(1.0)), rate_10s=_rate_buckets(every.count_within(10.0)),
+            fanout_1s=_rate_buckets(new.count_within(1.0)), fanout_10s=_rate_buckets(new.count_within(10.0)),
+            fanout_60s=_rate_buckets(new.count_within(60.0)),
+        )  # fmt: skip
         active, last_s = groups.last(at_s)
         table["last_at_s"][active] = last_s
         table["opens_at_us"][active] = every.newest()
         table["fresh_at_us"][active] = new.newest()
 
-    def _fill_same_size(self, words: npt.NDArray[np.uint8], closes: Ints, slots: Ints, flows: FlowBatch) -> None:
+    def _fill_same_size(
+        self, words: npt.NDArray[np.uint8], closes: Ints, slots: Ints, orig_bytes: Ints, resp_bytes: Ints
+    ) -> None:
         table, groups = self._channels, Groups(slots)
-        orig_before = groups.previous(flows.orig_bytes, table["orig_bytes"])
-        resp_before = groups.previous(flows.resp_bytes, table["resp_bytes"])
-        same_orig, same_resp = flows.orig_bytes == orig_before, flows.resp_bytes == resp_before
-        verdict = np.where(same_orig, SAME_SIZES.index("same_orig"), SAME_SIZES.index("differs"))
-        verdict = np.where(
-            same_resp, np.where(same_orig, SAME_SIZES.index("same"), SAME_SIZES.index("same_resp")), verdict
-        )
-        words[closes, FIELD_INDEX["same_size"]] = np.where(orig_before == -2, SAME_SIZES.index("first"), verdict)
-        for name, column in (("orig_bytes", flows.orig_bytes), ("resp_bytes", flows.resp_bytes)):
-            active, value = groups.last(column)
-            table[name][active] = value
+        orig_before = groups.previous(orig_bytes, table["orig_bytes"])
+        same_orig = orig_bytes == orig_before
+        same_resp = resp_bytes == groups.previous(resp_bytes, table["resp_bytes"])
+        verdict = _SAME_SIZE[same_orig.astype(np.int8), same_resp.astype(np.int8)]
+        verdict[orig_before == -2] = SAME_SIZES.index("first")
+        words[closes, FIELD_INDEX["same_size"]] = verdict
+        table["orig_bytes"][groups.slots] = orig_bytes[groups.last_rows]
+        table["resp_bytes"][groups.slots] = resp_bytes[groups.last_rows]
 
 
 class _Recent:
-    """Instants of marked openings per group, old and new in one line, to count those within a span."""
+    """Instants of marked openings per group, old and new in one line, to count those within a span.
+
+    A group's stretch of the line holds the ``RECENT_OPENS`` instants that it remembers, then its new ones. As time
+    never falls each stretch ascends as it is; a group's stretch lies beyond that of the group before.
+    """
 
     def __init__(self, stored_us: Ints, groups: Groups, at_us: Ints, marked: Mask) -> None:
-        active = groups.sorted_slots[groups.starts]
-        self._old_us = stored_us[active]  # (A, K), ascending
-        self._rank = np.repeat(np.arange(len(active)), groups.lengths)
-        self._groups = groups
-        self._ordered_us = at_us[groups.order]
-        self._kept = marked[groups.order]
-        floor_us = int(at_us.min(initial=_FAR_US)) - 2 * _HORIZON_US
-        span_us = int(at_us.max(initial=0)) - floor_us + 2 * _HORIZON_US
-        old_us = np.maximum(self._old_us, floor_us) - floor_us
-        old_line = (np.arange(len(active))[:, None] * span_us + old_us).ravel()
-        self._position = self._rank * span_us + self._ordered_us - floor_us
-        self._line = np.sort(np.concatenate([old_line, self._position[self._kept]]), kind="stable")
+        self._groups, group_count = groups, len(groups.slots)
+        kept = marked[groups.order]
+        self._passed = kept.cumsum()
+        ordered_us = at_us[groups.order]
+        self._new_before = np.zeros(group_count + 1, dtype=np.int64)
+        self._new_before[1:] = self._passed[groups.starts + groups.lengths - 1]
+        self._first = np.arange(group_count) * RECENT_OPENS
+        new_place = groups.per_row(self._first + RECENT_OPENS)[kept] + np.arange(self._new_before[-1])
+        is_old = np.ones(group_count * RECENT_OPENS + len(new_place), dtype=bool)
+        is_old[new_place] = False
+        self._line_us = np.empty(len(is_old), dtype=np.int64)
+        self._line_us[is_old] = stored_us[groups.slots].ravel()
+        self._line_us[new_place] = ordered_us[kept]
+        floor_us, now_us = int(at_us.min(initial=_FAR_US)) - 2 * _HORIZON_US, int(at_us.max(initial=0))
+        lane_us = np.arange(group_count) * (now_us - floor_us + _HORIZON_US) - floor_us
+        stretch = np.diff(self._new_before) + RECENT_OPENS
+        self._line = np.minimum(np.maximum(self._line_us, floor_us), now_us) + lane_us.repeat(stretch)
+        self._position = ordered_us + groups.per_row(lane_us)
+        if (self._line[1:] < self._line[:-1]).any():  # a caller let time fall between its calls
+            order = self._line.argsort(kind="stable")
+            self._line, self._line_us = self._line[order], self._line_us[order]
 
     def count_within(self, span_s: float) -> Ints:
         """Marked openings in the ``span_s`` seconds up to each opening, itself included, at most ``RECENT_OPENS``."""
-        upto = (self._rank + 1) * RECENT_OPENS + np.cumsum(self._kept)
-        since = np.searchsorted(self._line, self._position - int(span_s * _MICROSECONDS), side="right")
-        counts = np.empty(len(self._position), dtype=np.int64)
-        counts[self._groups.order] = np.minimum(upto - since, RECENT_OPENS)
-        return counts
+        since = self._line.searchsorted(self._position - int(span_s * _MICROSECONDS), side="right")
+        upto = self._groups.per_row(self._first + RECENT_OPENS) + self._passed
+        return self._groups.in_row_order(np.minimum(upto - since, RECENT_OPENS))
 
     def newest(self) -> Ints:
-        """The latest ``RECENT_OPENS`` marked instants of each active group, ascending, int64 (A, K)."""
-        active_count = len(self._old_us)
-        rank = np.concatenate([np.repeat(np.arange(active_count), RECENT_OPENS), self._rank[self._kept]])
-        instants_us = np.concatenate([self._old_us.ravel(), self._ordered_us[self._kept]])
-        order = np.lexsort((instants_us, rank))
-        ends = np.searchsorted(rank[order], np.arange(active_count), side="right")
-        newest: Ints = instants_us[order][ends[:, None] + np.arange(-RECENT_OPENS, 0)]
+        """The latest ``RECENT_OPENS`` marked instants of each group, ascending, int64 (A, K)."""
+        newest: Ints = self._line_us[(self._first + self._new_before[1:])[:, None] + np.arange(RECENT_OPENS)]
         return newest
 
 
-def _previous_marked(groups: Groups, marked_s: Floats, carry: Floats) -> Floats:
-    """The group's latest value before this row that is not NaN."""
-    ordered = marked_s[groups.order]
-    index = np.where(np.isnan(ordered), -1, np.arange(len(ordered)))
-    shifted = np.full(len(ordered), -1)
-    shifted[1:] = np.maximum.accumulate(index)[:-1]
-    start = np.repeat(groups.starts, groups.lengths)
-    inside = shifted >= start
-    values = np.where(inside, ordered[np.maximum(shifted, 0)], carry[groups.sorted_slots])
-    previous = np.empty_like(values)
-    previous[groups.order] = values
-    return previous
+def _write(words: npt.NDArray[np.uint8], rows: Ints, **fields: npt.NDArray[Any]) -> None:
+    for name, buckets in fields.items():
+        words[rows, FIELD_INDEX[name]] = buckets
 
 
 def _optional_buckets(values: Floats, edges: tuple[float, ...]) -> npt.NDArray[np.uint8]:
-    """As ``edge_buckets``, with one more bucket at the end for "none yet" (NaN)."""
-    return np.where(np.isnan(values), len(edges) + 2, edge_buckets(np.nan_to_num(values), edges)).astype(np.uint8)
+    """As ``edge_buckets``, with one more bucket at the end for "none yet" (NaN, which sorts beyond every number)."""
+    return edge_buckets(values, (*edges, np.nan))
+
+
+def _count_buckets(counts: Ints) -> npt.NDArray[np.uint8]:
+    return _COUNT_BUCKET[np.minimum(counts, COUNT_EDGES[-1])]
+
+
+def _rate_buckets(counts: Ints) -> npt.NDArray[np.uint8]:
+    return _RATE_BUCKET[counts]
 
 
 def _remember(table: SlotTable, groups: Groups, at_s: Floats, **columns: npt.NDArray[Any]) -> None:
-    for name, values in {"last_at_s": at_s, **columns}.items():
-        active, last = groups.last(values)
-        table[name][active] = last
+    table["last_at_s"][groups.slots] = at_s[groups.last_rows]
+    for name, values in columns.items():
+        table[name][groups.slots] = values[groups.last_rows]

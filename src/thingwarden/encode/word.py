@@ -7,12 +7,14 @@ Must never: use more of an opening word than the flow's first packet shows.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.flow import CONN_STATE_CODE, UNKNOWN_COUNT, FlowBatch
+from thingwarden.encode.address import hash_columns
 from thingwarden.encode.vocabulary import (
     BYTE_EDGES,
     DIRECTIONS,
@@ -81,7 +83,12 @@ def is_failed(flows: FlowBatch) -> npt.NDArray[np.bool_]:
 
 def edge_buckets(values: npt.NDArray[np.generic], edges: tuple[float, ...]) -> Buckets:
     """Bucket 1 below the first edge, then one from each edge on, uint8 (n,)."""
-    return (np.searchsorted(np.asarray(edges, dtype=np.float64), values, side="right") + 1).astype(np.uint8)
+    return (_edge_array(edges).searchsorted(values, side="right") + 1).astype(np.uint8)
+
+
+@cache
+def _edge_array(edges: tuple[float, ...]) -> npt.NDArray[np.float64]:
+    return np.array(edges, dtype=np.float64)
 
 
 def _port_table() -> Buckets:
@@ -94,6 +101,7 @@ def _port_table() -> Buckets:
 
 
 _PORT_BUCKET: Final = _port_table()
+_IS_ICMP: Final = np.isin(np.arange(256), ICMP_PROTOS)
 _ICMP_BASE: Final = 1 + len(NAMED_PORTS) + len(PORT_RANGE_STARTS)
 _ICMP_BUCKET: Final = np.full(65536, PORT_SIZE - 1, dtype=np.uint8)
 _ICMP_BUCKET[list(ICMP_TYPES)] = _ICMP_BASE + np.arange(len(ICMP_TYPES))
@@ -122,7 +130,7 @@ _ORIG_PORT_BUCKET: Final = _orig_port_table()
 def open_buckets(flows: FlowBatch, direction: Buckets, peer_kind: Buckets) -> Buckets:
     """The fields of opening words that need no memory, uint8 (n, F); the others stay masked."""
     words = np.zeros((len(flows), len(FIELD_NAMES)), dtype=np.uint8)
-    icmp = np.isin(flows.proto, ICMP_PROTOS)
+    icmp = _IS_ICMP[flows.proto]
     words[:, FIELD_INDEX["kind"]] = 1
     words[:, FIELD_INDEX["direction"]] = direction
     words[:, FIELD_INDEX["proto"]] = _PROTO_BUCKET[flows.proto]
@@ -138,7 +146,7 @@ def add_outcome(words: Buckets, flows: FlowBatch, vocabulary: Vocabulary) -> Non
     answered = _ANSWERED[flows.conn_state]
     words[:, FIELD_INDEX["kind"]] = 2
     words[:, FIELD_INDEX["conn_state"]] = flows.conn_state
-    duration_s = np.nan_to_num(flows.duration_s, nan=UNKNOWN_COUNT)
+    duration_s = np.where(np.isnan(flows.duration_s), UNKNOWN_COUNT, flows.duration_s)
     words[:, FIELD_INDEX["duration"]] = _measured(edge_buckets(duration_s, DURATION_EDGES_S), duration_s, answered)
     for name, edges in (
         ("orig_bytes", BYTE_EDGES),
@@ -162,9 +170,10 @@ def learned_buckets(
     column: npt.NDArray[np.bytes_], tokens: tuple[bytes, ...], collapse: Callable[[bytes], bytes]
 ) -> Buckets:
     """Bucket of each learned token: 0 where the flow has none, 1 where training never saw it, uint8 (n,)."""
-    unique, inverse = np.unique(column, return_inverse=True)
+    halves = np.ascontiguousarray(column).view(np.uint64).reshape(len(column), column.itemsize // 8)
+    _, first, inverse = np.unique(hash_columns(*halves.T), return_index=True, return_inverse=True)  # faster than text
     position = {token: bucket for bucket, token in enumerate(tokens, start=RARE + 1)}
-    buckets = [position.get(token, RARE) if token else 0 for token in map(collapse, unique.tolist())]
+    buckets = [position.get(token, RARE) if token else 0 for token in map(collapse, column[first].tolist())]
     return np.array(buckets, dtype=np.uint8)[inverse]
 
 

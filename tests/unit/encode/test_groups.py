@@ -46,6 +46,27 @@ def test_sum_before_leaves_the_row_itself_out(drawn: list[tuple[int, int, bool]]
 
 @exact
 @given(drawn=rows, carry=carries)
+def test_columns_are_summed_side_by_side(drawn: list[tuple[int, int, bool]], carry: list[int]) -> None:
+    groups, values, holds = _columns(drawn)
+    carried = np.array(carry, dtype=np.int64)
+    both = groups.sums_before([values, holds], [carried, 2 * carried])
+    assert both[0].tolist() == groups.sum_before(values, carried).tolist()
+    assert both[1].tolist() == groups.sum_before(holds, 2 * carried).tolist()
+
+
+@exact
+@given(drawn=rows, carry=carries)
+def test_latest_passes_over_rows_that_are_not_known(drawn: list[tuple[int, int, bool]], carry: list[int]) -> None:
+    groups, values, is_known = _columns(drawn)
+    before, expected = list(carry), []
+    for slot, value, known in drawn:
+        expected.append(before[slot])
+        before[slot] = value if known else before[slot]
+    assert groups.latest(values, is_known, np.array(carry)).tolist() == expected
+
+
+@exact
+@given(drawn=rows, carry=carries)
 def test_a_run_goes_on_until_it_is_broken(drawn: list[tuple[int, int, bool]], carry: list[int]) -> None:
     groups, _, holds = _columns(drawn)
     run, expected = list(carry), []

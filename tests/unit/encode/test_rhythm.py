@@ -187,3 +187,14 @@ def test_full_tables_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = SentenceEncoder(VOCABULARY)
     list(encoder.encode(random_flows(9, 3000, peers=400)))
     assert encoder.evicted_count > 50
+
+
+def test_where_time_falls_between_calls_counts_stay_between_one_and_the_most() -> None:
+    encoder = SentenceEncoder(VOCABULARY)
+    for start_s in (1000.0, 940.0, 970.0):
+        specs = [FlowSpec(at_s=start_s + n / 8) for n in range(200)]
+        words = join_chunks(encoder.encode(build_flows(specs), 50))
+        for name in ("rate_1s", "fanout_60s"):
+            told = words.fields[~words.is_close, FIELD_INDEX[name]]
+            least = 1 if name == "rate_1s" else 0
+            assert bucket(least, RATE_EDGES) <= told.min() <= told.max() <= len(RATE_EDGES) + 1
