@@ -14,9 +14,10 @@ import numpy as np
 from thingwarden.bench.contestants import Contestant, Watched
 from thingwarden.bench.evasion_frog import HOUR_S, FrogStream
 from thingwarden.bench.evasion_measure import rows_blamed
-from thingwarden.bench.evasion_rows import attack_mask
+from thingwarden.bench.evasion_rows import Mask, attack_mask
 from thingwarden.bench.metrics import bootstrap_interval, judge_incident
 from thingwarden.bench.weighting import require_labels
+from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Incident
 
 Record = dict[str, Any]
@@ -46,21 +47,27 @@ def record_stream(stream: FrogStream, watched: Watched) -> Record:
 
 
 def _first_alarm(stream: FrogStream, watched: Watched, incidents: Sequence[Incident]) -> Record:
-    """When the first incident opened that speaks of the attack, in its right role if any does; all None without one."""
+    """When the first incident spoke of the attack, in its right role if any does; all None without one.
+
+    An incident that visits beforehand had opened speaks of the attack from the attack's own first flow in it on.
+    """
     flows, said = stream.flows, watched.verdicts.is_malicious
     blamed = [(incident, *rows_blamed(flows, incident, said)) for incident in incidents]
-    right = [incident.opened_at.timestamp() for incident, right, _ in blamed if right.any()]
-    any_role = right or [incident.opened_at.timestamp() for incident, _, wrong in blamed if wrong.any()]
-    if not any_role:
+    with_role = [_told_at_s(flows, incident, right) for incident, right, _ in blamed if right.any()]
+    told_at_s = with_role or [_told_at_s(flows, incident, wrong) for incident, _, wrong in blamed if wrong.any()]
+    if not told_at_s:
         return {"found": False, "found_with_role": False, "alarm_after_h": None, "contacts_before": None}
-    opened_at_s = min(any_role)
     started_at_s = flows.started_at_s[attack_mask(flows)]
     return {
         "found": True,
-        "found_with_role": bool(right),
-        "alarm_after_h": (opened_at_s - float(started_at_s.min())) / HOUR_S,
-        "contacts_before": int((started_at_s <= opened_at_s).sum()),
+        "found_with_role": bool(with_role),
+        "alarm_after_h": (min(told_at_s) - float(started_at_s.min())) / HOUR_S,
+        "contacts_before": int((started_at_s <= min(told_at_s)).sum()),
     }
+
+
+def _told_at_s(flows: FlowBatch, incident: Incident, rows: Mask) -> float:
+    return max(incident.opened_at.timestamp(), float(flows.started_at_s[rows].min()))
 
 
 def pool_streams(records: Sequence[Record]) -> Record:

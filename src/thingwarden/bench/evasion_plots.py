@@ -6,6 +6,7 @@ Must never: need a display, a font download or a network.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -47,7 +48,7 @@ def draw_curves(title: str, evasions: Mapping[str, Mapping[str, Curve]], path: P
             _line(axes, curves.get("all", ()), "recall", label="all", color="black", linewidth=2.0)
             _line(axes, curves.get("all", ()), "found_with_role", label="attacks found", color="black", linestyle=":")
             _band(axes, curves.get("all", ()), "recall_interval", "black")
-            axes.set(title=family, xlabel=EVASIONS[family].unit.split(",")[0], ylim=(-0.02, 1.02))
+            axes.set(title=family, xlabel=textwrap.fill(EVASIONS[family].unit, 48), ylim=(-0.02, 1.02))
         _finish(figure, panels, f"Recall against strength: {title}", path)
 
 

@@ -78,7 +78,8 @@ def render_evasion(figures: Figures, pictures: Mapping[str, str], *, has_frogs: 
         pictures: file name of each contestant's curves.
         has_frogs: whether there is a picture of what grows.
     """
-    parts = [_TITLE, _units(), "\n".join(_first_words(figures)), _origin(figures)]
+    parts = [_TITLE, _units(), "Kept at worst, of the recall without evasion:", "\n".join(_first_words(figures))]
+    parts.append(_origin(figures))
     for name, families in figures["contestants"].items():
         parts.append(f"## {name}")
         if name in pictures:
@@ -95,7 +96,7 @@ def render_evasion(figures: Figures, pictures: Mapping[str, str], *, has_frogs: 
 
 
 def _first_words(figures: Figures) -> Iterator[str]:
-    """What must be said first: how little each evasion leaves at worst."""
+    """What must be said first: how much of which recall each evasion leaves at worst."""
     for name, families in figures["contestants"].items():
         for family in (family for family in EVASIONS if family in families):
             curve = families[family].get("all", [])
@@ -107,7 +108,8 @@ def _first_words(figures: Figures) -> Iterator[str]:
                 yield f"- {name}, {family}: no strength lowers the recall of {_number(curve[0]['recall'])}."
             else:
                 interval = _interval(worst["kept_interval"])
-                yield f"- {name}, {family}: keeps {_number(worst['kept'])}{interval} at {worst['strength']:g}."
+                recall = _number(curve[0]["recall"])
+                yield f"- {name}, {family}: {_number(worst['kept'])}{interval} of {recall} at {worst['strength']:g}."
 
 
 def _origin(figures: Figures) -> str:

@@ -54,6 +54,19 @@ def test_an_alarm_about_something_else_is_not_the_attacks(stream: FrogStream) ->
     assert not record_stream(stream, other.watch(stream.flows))["found"]
 
 
+def test_an_incident_from_before_the_attack_tells_of_it_when_it_comes(stream: FrogStream) -> None:
+    began_s = stream.flows.started_at_s[calls_attacks(stream.flows)].min()
+
+    def early(flows: FlowBatch) -> np.ndarray:
+        is_attack = calls_attacks(flows)
+        last_habit = flows.started_at_s[~is_attack & (flows.started_at_s < began_s)].max()
+        return is_attack | (flows.started_at_s == last_habit)
+
+    record = record_stream(stream, _outspoken(early).watch(stream.flows))
+    assert record["found_with_role"] and record["contacts_before"] == 1
+    assert record["alarm_after_h"] == pytest.approx(0.0, abs=1e-6)
+
+
 def test_the_wrong_role_is_found_without_it(stream: FrogStream) -> None:
     record = record_stream(stream, _outspoken(role=Role.TARGET).watch(stream.flows))
     assert record["found"] and not record["found_with_role"]

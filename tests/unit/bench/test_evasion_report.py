@@ -49,7 +49,7 @@ def figures() -> dict[str, Any]:
 
 def test_what_is_left_at_worst_is_said_first(figures: dict[str, Any]) -> None:
     text = render_evasion(figures, {}, has_frogs=False)
-    assert "- by port, port-hopping: keeps 0.000 (0.00 to 0.00) at 8." in text
+    assert "- by port, port-hopping: 0.000 (0.00 to 0.00) of 1.000 at 8." in text
     assert "- by port, padding: no strength lowers the recall of 1.000." in text
     assert "- blind, padding: nothing to lose" in text
 
