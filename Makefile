@@ -61,6 +61,8 @@ bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth 
 	$(BIN)/thingwarden lab corpus recipes/lab-weeks.toml --device-weeks 200 --out $(LAB)/weeks
 	$(BIN)/thingwarden bench accuracy --data $(DATA) --lab $(LAB)/train --weeks $(LAB)/weeks
 	$(BIN)/thingwarden bench weeks $(LAB)/weeks
+	$(BIN)/thingwarden bench early
+	$(BIN)/thingwarden bench negatives
 	$(BIN)/thingwarden bench growth $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench gap --runs $(LAB)/runs --corpus $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench signatures --data $(DATA) --runs $(LAB)/signature-runs
