@@ -30,7 +30,7 @@ def _record(name: str, collection: str, **changes: Any) -> dict[str, Any]:
 
 def _records() -> list[dict[str, Any]]:
     return [
-        _record("run-1", "lab"),
+        _record("evening-1-180s", "lab"),
         _record("42-1", "malware", is_seen=True),
         _record("home/a", "benign", malicious=NONE, acts={}),
         _record("sentinel/b", "set-up", malicious=NONE, acts={}),
@@ -64,12 +64,14 @@ def test_every_contestant_and_every_collection_has_its_row() -> None:
     assert "**snort: not run**: no program named snort." in text
     assert "| suricata tiny | Suricata 7.0.10 | 12,345 (0 refused) |" in text
     assert "1 of 1 attacks found in the lab" in text
+    assert f"- **{HELD_OUT}**: 0.50 false alarms a device-day." in text
     assert "| c2 | beacon | 1 | 1, 2.5 s | 1, 2.5 s |" in text
+    assert "| evening | 1 (4) | 1 (4) |" in text
     assert f"| 42-1 | {PRODUCT}, seen in training | 0.500 | 0.500 | 4 of 8 |" in text
     assert f"| 42-1 | {HELD_OUT} | 0.750 | 0.500 |" in text
     assert f"| {HELD_OUT} | 2.0 | 1 (-) | 0.50 (-) |" in text
     assert "| synscan | 1,234 | TEST a/b | nothing |" in text
-    assert "- **thingwarden**: TEST a/b (6)." in text and "- **suricata tiny**: none." in text
+    assert "- **thingwarden**: TEST a/b (9)." in text and "- **suricata tiny**: none." in text
     assert "| file | 1.25 s, 90 MB | 1.25 s, 90 MB |" in text
 
 
@@ -97,7 +99,15 @@ def test_without_engines_lab_and_costs_the_rest_is_told() -> None:
     found["records"][PRODUCT] = [record for record in _records() if record["collection"] != "lab"]
     text = render_signatures(summarise(found, {}, {}))
     assert "no run of the lab" in text
+    assert "found no attack at all" not in text
     assert "## The lab" not in text and "## What it costs" not in text
+
+
+def test_classes_that_the_product_misses_are_said_first() -> None:
+    found = _found()
+    found["records"][PRODUCT][0]["acts"]["flood"] = {"class": "ddos", "rows": 8, "rows_said": 0, "after_s": None}
+    found["records"][ENGINE][0]["acts"]["flood"] = {"class": "ddos", "rows": 8, "rows_said": 8, "after_s": 1.0}
+    assert "found no attack at all**: ddos." in render_signatures(summarise(found, {}, {}))
 
 
 def test_report_figures_and_picture_are_written(tmp_path: Path) -> None:
