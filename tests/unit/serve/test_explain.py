@@ -126,7 +126,7 @@ def ask_all(artifact: Artifact, flows: FlowBatch, chunk_words: int = 512) -> dic
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
     scorer, encoder = recalling(FlowScorer(artifact)), SentenceEncoder(vocabulary)
     explainer = Explainer(scorer, vocabulary, artifact.calibration.temperature)
-    calibration = replace(artifact.calibration, flow_threshold=0.7, alarm_level_nats=8.0)
+    calibration = replace(artifact.calibration, flow_threshold=0.7, alarm_level_nats=25.0)
     correlator = Correlator(calibration, encoder.devices)
     found = {}
     for words in encoder.encode(flows, chunk_words):
@@ -139,7 +139,7 @@ def ask_all(artifact: Artifact, flows: FlowBatch, chunk_words: int = 512) -> dic
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("scan", {"breadth"}),
+        ("scan", {"breadth", SAME_SERVICE}),
         ("beacon", {"service", "rhythm", "same_size"}),
         ("guessing", {"service", "repeats", "failures"}),
         ("flood", {"pace"}),
