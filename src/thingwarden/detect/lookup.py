@@ -21,9 +21,11 @@ Addresses = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 EARLY_S: Final = 1.0
-LATE_S: Final = 300.0
-"""An alert belongs to a flow that began at most this long after it or ended at most this long before it: engines tell
-some of what they found only when they give the flow up."""
+NEAR_S: Final = 10.0
+LATE_S: Final = 3900.0
+"""A thing belongs to a flow that began at most ``EARLY_S`` after it and ended at most ``NEAR_S`` before it. Failing
+that the start of its flow decides, where it is told, and else any flow that ended at most ``LATE_S`` before it: what
+Suricata finds in an unfinished stream it tells when it gives the flow up, often an hour after the last packet."""
 
 _ICMP_PROTOS: Final = (1, 58)
 _V4_MARK: Final = np.uint64(0xFFFF)
@@ -61,10 +63,13 @@ class Joined:
     is_flipped: npt.NDArray[np.bool_]
 
 
-def join_flows(things: Located, flows: FlowBatch) -> Joined:
+def join_flows(things: Located, flows: FlowBatch, begun_at_s: npt.NDArray[np.float64] | None = None) -> Joined:
     """Find each thing's flow: same ends and protocol, whichever way round, the latest that began before it.
 
-    Flows without time take nothing. ICMP goes by addresses alone: engines differ in its ports.
+    Args:
+        things: what to join. ICMP goes by addresses alone: engines differ in its ports.
+        flows: those without time take nothing.
+        begun_at_s: float64 (n,), Unix seconds at which each thing's flow began, NaN where nobody says.
     """
     keys, is_turned = _end_keys(things)
     flow = np.full(len(keys), -1, dtype=np.int64)
@@ -75,18 +80,30 @@ def join_flows(things: Located, flows: FlowBatch) -> Joined:
     near = np.flatnonzero(np.isin(_mixed(flow_keys), np.unique(_mixed(keys))))
     _, group = np.unique(np.concatenate([flow_keys[near], keys]), axis=0, return_inverse=True)
     group = group.reshape(-1)
-    at_s = np.concatenate([flows.started_at_s[near] - EARLY_S, things.at_s])
-    is_thing = np.arange(len(group)) >= len(near)
-    order = np.lexsort((is_thing, at_s, group))
-    latest = np.maximum.accumulate(np.where(is_thing[order], -1, np.arange(len(order))))
-    found = np.flatnonzero(is_thing[order] & (latest >= 0))
-    found = found[group[order[latest[found]]] == group[order[found]]]
-    thing, row = order[found] - len(near), near[order[latest[found]]]
-    is_in_time = things.at_s[thing] <= flows.ended_at_s[row] + LATE_S
-    thing, row = thing[is_in_time], row[is_in_time]
-    flow[thing] = row
-    is_flipped[thing] = is_turned[thing] != is_flow_turned[row]
+    begun = things.at_s if begun_at_s is None else np.where(np.isnan(begun_at_s), things.at_s, begun_at_s)
+    for at_s, late_s in ((things.at_s, NEAR_S), (begun, NEAR_S), (things.at_s, LATE_S)):
+        row = _latest(group[: len(near)], flows.started_at_s[near] - EARLY_S, group[len(near) :], at_s)
+        thing = np.flatnonzero((row >= 0) & (flow < 0))
+        thing = thing[at_s[thing] <= flows.ended_at_s[near[row[thing]]] + late_s]
+        flow[thing] = near[row[thing]]
+    found = flow >= 0
+    is_flipped[found] = is_turned[found] != is_flow_turned[flow[found]]
     return Joined(flow, is_flipped)
+
+
+def _latest(
+    group: Rows, started_at_s: npt.NDArray[np.float64], thing_group: Rows, at_s: npt.NDArray[np.float64]
+) -> Rows:
+    """For each thing the last row of its group that started by then, int64 (n,); -1 where there is none."""
+    joined = np.concatenate([group, thing_group])
+    is_thing = np.arange(len(joined)) >= len(group)
+    order = np.lexsort((is_thing, np.concatenate([started_at_s, at_s]), joined))
+    latest = np.maximum.accumulate(np.where(is_thing[order], -1, np.arange(len(order))))
+    place = np.flatnonzero(is_thing[order] & (latest >= 0))
+    place = place[joined[order[latest[place]]] == joined[order[place]]]
+    row = np.full(len(at_s), -1, dtype=np.int64)
+    row[order[place] - len(group)] = order[latest[place]]
+    return row
 
 
 def find_networks(addresses: Addresses, network: Addresses, prefix_length: npt.NDArray[np.uint8]) -> tuple[Rows, Rows]:

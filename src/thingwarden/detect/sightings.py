@@ -84,7 +84,7 @@ def sightings_from_alerts(flows: FlowBatch, alerts: AlertBatch) -> tuple[Sightin
     Returns:
         The sightings, two for each alert with a flow (one per end), and how many alerts have no flow among these.
     """
-    joined = join_flows(alerts, flows)
+    joined = join_flows(alerts, flows, alerts.flow_started_at_s)
     rows = np.flatnonzero(joined.flow >= 0)
     flow = joined.flow[rows]
     told, flipped = alerts.attacker_is_orig[rows], joined.is_flipped[rows]

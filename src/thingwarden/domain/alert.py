@@ -25,7 +25,7 @@ class AlertBatch:
     """Alerts in the order of their log, as columns of equal length n.
 
     Attributes:
-        at_s: float64 (n,), Unix seconds of the packet that raised the alert.
+        at_s: float64 (n,), Unix seconds of the packet that raised the alert, or of the engine's giving up the flow.
         orig_address, resp_address: uint64 (n, 2), as in ``FlowBatch``; originator and responder of the flow where
             ``is_oriented``, else sender and receiver of the packet.
         orig_port, resp_port: uint16 (n,); for ICMP the type and code where told, else 0.
@@ -38,6 +38,8 @@ class AlertBatch:
         confidence: uint8 (n,), the rule's author on false alarms: 0 not told, 1 low, 2 medium, 3 high.
         signature, category: n texts, printable ASCII, bounded.
         passed_over: lines that hold no usable alert, by kind.
+        flow_started_at_s: float64 (n,), Unix seconds at which the engine's flow began, NaN where it does not say; None
+            where it never does.
     """
 
     at_s: npt.NDArray[np.float64]
@@ -54,6 +56,7 @@ class AlertBatch:
     signature: tuple[str, ...]
     category: tuple[str, ...]
     passed_over: Mapping[str, int] = field(default_factory=dict)
+    flow_started_at_s: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         for name, (dtype, shape) in ALERT_COLUMNS.items():
@@ -65,6 +68,8 @@ class AlertBatch:
                 )
         if not len(self.signature) == len(self.category) == len(self.at_s):
             raise InputError("alerts", "each alert needs its signature's text and category")
+        if self.flow_started_at_s is not None and self.flow_started_at_s.shape != self.at_s.shape:
+            raise InputError("alerts, column flow_started_at_s", f"expected {len(self.at_s)} values")
 
     def __len__(self) -> int:
         return len(self.at_s)
@@ -78,6 +83,12 @@ class AlertBatch:
         }
         for name in ("signature", "category"):
             columns[name] = tuple(text for item in batches for text in getattr(item, name))
+        unsaid = [np.full(len(item), np.nan) for item in batches]
+        begun = [
+            none if item.flow_started_at_s is None else item.flow_started_at_s
+            for item, none in zip(batches, unsaid, strict=True)
+        ]
+        columns["flow_started_at_s"] = np.concatenate([np.zeros(0), *begun])
         passed_over: Counter[str] = Counter()
         for item in batches:
             passed_over.update(item.passed_over)

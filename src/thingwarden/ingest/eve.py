@@ -252,7 +252,7 @@ def _ports(event: Event) -> tuple[int, int]:
 def _alert_row(event: Event) -> dict[str, Any]:
     alert = event.inner("alert")
     ends, is_oriented = ends_of(event)
-    attacker = alert.inner("source")
+    flow, attacker = event.inner("flow"), alert.inner("source")
     attacker_is_orig = UNKNOWN_SIDE
     if attacker.has("ip"):
         attacker_is_orig = int(attacker.address("ip") == ends[:2])
@@ -266,6 +266,7 @@ def _alert_row(event: Event) -> dict[str, Any]:
         "proto": proto_of(event),
         "is_oriented": is_oriented,
         "attacker_is_orig": attacker_is_orig,
+        "flow_started_at_s": flow.unix_s("start") if flow.has("start") else np.nan,
         "signature_id": alert.whole("signature_id", 0, _MAX_SIGNATURE_ID),
         "severity": alert.whole("severity", _GRAVEST_SEVERITY, _MILDEST_SEVERITY),
         "confidence": _CONFIDENCE.get(confidence, 0),
@@ -284,4 +285,5 @@ def _batch(rows: list[dict[str, Any]], passed_over: Mapping[str, int]) -> AlertB
         signature=tuple(row["signature"] for row in rows),
         category=tuple(row["category"] for row in rows),
         passed_over=dict(passed_over),
+        flow_started_at_s=np.array([row["flow_started_at_s"] for row in rows], dtype=np.float64),
     )

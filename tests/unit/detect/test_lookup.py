@@ -13,7 +13,7 @@ from sighting_builder import AlertSpec, build_alerts
 from thingwarden.detect.lookup import distinct_addresses, find_networks, is_within, join_flows
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.ingest.indicators import parse_value
-from thingwarden.testing import FlowSpec, build_flows
+from thingwarden.testing import START_S, FlowSpec, build_flows
 
 OUTSIDE = "203.0.113.5"
 
@@ -43,7 +43,7 @@ def test_an_answer_belongs_to_the_same_flow_the_other_way_round() -> None:
 
 @pytest.mark.parametrize(
     ("at_s", "row"),
-    [(-1.5, -1), (-0.5, 0), (5.0, 0), (99.5, 1), (104.0, 1), (405.0, 1), (411.0, -1), (1000.5, 2)],
+    [(-1.5, -1), (-0.5, 0), (5.0, 0), (99.5, 1), (104.0, 1), (990.0, 1), (1000.5, 2), (4909.0, 2), (4911.0, -1)],
 )
 def test_of_several_flows_between_the_same_ends_time_decides(at_s: float, row: int) -> None:
     flows = [FlowSpec(at_s=start, duration_s=10.0) for start in (0.0, 100.0, 1000.0)]
@@ -108,3 +108,16 @@ def test_networks_are_found_as_a_plain_search_finds_them(
 def test_a_wide_ipv6_network_holds_no_ipv4() -> None:
     everything = ipaddress.ip_network("::/64")
     assert is_within(column("203.0.113.5", "::5"), [everything]).tolist() == [False, True]
+
+
+@pytest.mark.parametrize(("begun_s", "row"), [(0.0, 0), (100.0, 1), (float("nan"), 1), (5_000.0, 1)])
+def test_what_an_engine_tells_late_goes_by_the_start_of_its_flow(begun_s: float, row: int) -> None:
+    flows = build_flows([FlowSpec(at_s=start, duration_s=10.0) for start in (0.0, 100.0)])
+    joined = join_flows(build_alerts([AlertSpec(at_s=2_000.0)]), flows, np.array([START_S + begun_s]))
+    assert joined.flow.tolist() == [row]
+
+
+def test_the_packets_own_instant_goes_before_the_start_of_the_engines_flow() -> None:
+    flows = build_flows([FlowSpec(at_s=start, duration_s=10.0) for start in (0.0, 100.0)])
+    joined = join_flows(build_alerts([AlertSpec(at_s=105.0)]), flows, np.array([START_S]))
+    assert joined.flow.tolist() == [1]

@@ -36,3 +36,12 @@ def test_logs_join_in_order_and_add_up_what_they_passed_over() -> None:
     assert (joined.signature, joined.category) == (("a", "b", "c"), ("x", "", ""))
     assert joined.passed_over == {"dns": 3, "flow": 1}
     assert len(AlertBatch.concatenate([])) == 0
+
+
+def test_the_engines_flows_join_too_where_they_are_told() -> None:
+    told = AlertBatch(**columns(1), signature=("a",), category=("",), flow_started_at_s=np.array([5.0]))
+    untold = AlertBatch(**columns(1), signature=("b",), category=("",))
+    joined = AlertBatch.concatenate([untold, told]).flow_started_at_s
+    assert joined is not None and np.isnan(joined[0]) and joined[1] == 5.0
+    with pytest.raises(InputError, match="flow_started_at_s"):
+        AlertBatch(**columns(2), signature=("a", "b"), category=("", ""), flow_started_at_s=np.zeros(1))

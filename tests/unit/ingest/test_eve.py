@@ -78,6 +78,13 @@ def test_the_flow_says_who_began_it_whoever_sent_the_packet(tmp_path: Path) -> N
         assert alerts.is_oriented[0]
 
 
+def test_the_start_of_the_flow_is_read_where_it_is_told(tmp_path: Path) -> None:
+    told = read_one(tmp_path, flow={"start": "2026-11-23T17:58:03.000000+0000"}).flow_started_at_s
+    untold = read_one(tmp_path).flow_started_at_s
+    assert told is not None and told.tolist() == [1795456683.0]
+    assert untold is not None and np.isnan(untold).all()
+
+
 def test_the_rule_may_say_who_attacks(tmp_path: Path) -> None:
     for attacker, is_orig in (("10.77.0.51", 1), ("10.77.0.22", 0)):
         alert = {**ALERT["alert"], "source": {"ip": attacker, "port": 1}, "target": {"ip": "10.77.0.9", "port": 2}}
@@ -141,6 +148,7 @@ def test_a_compressed_log_is_read(tmp_path: Path, pack: Any) -> None:
         ({"alert": {**ALERT["alert"], "signature_id": 2**40}}, "alert, signature_id"),
         ({"alert": {**ALERT["alert"], "signature": None}}, "alert, signature"),
         ({"flow": {"src_ip": "x"}}, "flow, src_ip"),
+        ({"flow": {"start": 7}}, "flow, start"),
     ],
 )
 def test_a_broken_alert_is_named(tmp_path: Path, members: dict[str, object], what: str) -> None:
