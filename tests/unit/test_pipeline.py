@@ -10,13 +10,15 @@ import pytest
 
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import RequestError
-from thingwarden.domain.incident import ChangeKind, IncidentChange
+from thingwarden.domain.incident import ChangeKind, IncidentChange, Reason
 from thingwarden.domain.response import Act, Decision, ReceiptStatus, Refusal
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.pipeline import (
     APPROVAL_LASTS,
     ApplyDecision,
     Command,
+    Explain,
+    Explained,
     OperatorAct,
     OperatorVerb,
     Pipeline,
@@ -176,3 +178,22 @@ def test_a_resolver_met_before_the_attack_is_protected() -> None:
         commands += pipeline.handle(batch, datetime.fromtimestamp(START_S, UTC))
     assert [decision.act for decision in decisions_of(commands)] == [Act.NOTIFY]
     assert refusals_of(commands)[0].reasons == ("the peer 192.168.1.1 is protected",)
+
+
+def test_no_order_waits_for_an_explanation() -> None:
+    flows = build_flows(beacons())
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    words = next(FlowWordEncoder(DEVICES).encode(flows, 1000))
+    scores = ScriptedScorer(dict.fromkeys(range(20), (0.99, AttackClass.C2))).score(words)
+    commands = pipeline.handle(ScoredBatch(words=words, scores=scores), datetime.fromtimestamp(START_S, UTC))
+    explain = commands[-1]
+    assert isinstance(explain, Explain)
+    assert not any(isinstance(command, Explain) for command in commands[:-1])
+    assert any(isinstance(command, ApplyDecision) for command in commands)
+    reason = Reason(topic="pace", text="fast", nats=2.0, together_nats=2.0, attack_class=AttackClass.C2, flow=3)
+    later = explain.question.at + timedelta(seconds=1)
+    (told,) = pipeline.handle(Explained(question=explain.question, reasons=(reason,)), later)
+    assert isinstance(told, Record) and isinstance(told.entry, IncidentChange)
+    assert told.entry.kind is ChangeKind.EXPLAINED and told.entry.incident.reasons == (reason,)
+    assert pipeline.incidents()[0].reasons == (reason,)
+    assert pipeline.handle(Explained(question=explain.question, reasons=()), later) == []

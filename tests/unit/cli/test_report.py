@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
 from ipaddress import ip_address
@@ -11,7 +12,9 @@ from rich.console import Console, RenderableType
 
 from thingwarden.cli.report import class_name, devices_table, incident_panel, incidents_table, score_table
 from thingwarden.domain.detection import Detection
+from thingwarden.domain.incident import Reason
 from thingwarden.domain.response import Act, Refusal
+from thingwarden.domain.sighting import Grade, Sighting, SightingKind
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.serve.wire import plain_from_value
@@ -43,6 +46,17 @@ REFUSAL = plain_from_value(
         proposal=build_proposal(act=Act.ISOLATE), reasons=("isolate needs approval",), at=BEGAN_AT, can_approve=True
     )
 )
+SIGHTING = Sighting(
+    kind=SightingKind.SIGNATURE,
+    name="Suricata signature 7",
+    origin="",
+    quote="[bold]harmless[/bold]",
+    grade=Grade.HIGH,
+    weight_nats=25.7,
+    hour_count=2,
+    first_at=BEGAN_AT,
+)
+
 RECEIPT = plain_from_value(DryRunEnforcer().apply(build_decision(), BEGAN_AT))
 
 
@@ -169,3 +183,36 @@ def test_a_missed_attack_is_said_loudly() -> None:
 )
 def test_classes_have_names_that_people_use(wire_name: str, shown: str) -> None:
     assert class_name(wire_name) == shown
+
+
+def test_the_reasons_stand_under_the_facts_with_their_weight() -> None:
+    told = [
+        Reason(topic="pace", text="begins 9 to 12 flows", nats=5.61, together_nats=5.61,
+               attack_class=AttackClass.C2, flow=1),
+        Reason(topic="service", text="TCP [red]port[/red] 23", nats=1.0, together_nats=7.24,
+               attack_class=AttackClass.C2, flow=1),
+        Reason(topic="peer", text="the device contacts itself", nats=0.5, together_nats=0.5,
+               attack_class=AttackClass.SCAN, flow=2),
+    ]  # fmt: skip
+    shown = _text(incident_panel({**INCIDENT, "reasons": plain_from_value(tuple(told))}, [], [], []))
+    assert "why   begins 9 to 12 flows (5.6 nats)" in shown
+    assert "TCP [red]port[/red] 23 (1.0 nats, all of them 7.2)" in shown
+    assert "scan: the device contacts itself (0.5 nats)" in shown
+    assert shown.index("why") < shown.index("evidence")
+
+
+def test_a_journal_of_before_has_no_reasons() -> None:
+    before = {key: value for key, value in INCIDENT.items() if key != "reasons"}
+    assert "why" not in _text(incident_panel(before, [], [], []))
+
+
+def test_what_others_know_is_shown_with_its_weight_and_its_authors_words_between_quotes() -> None:
+    listed = replace(SIGHTING, kind=SightingKind.ADDRESS, name="203.0.113.5", origin="feed.txt, line 3", hour_count=1)
+    incident = plain_from_value(build_incident(sightings=(SIGHTING, replace(listed, quote=""))))
+    shown = _text(incident_panel(incident, [], [], []))
+    assert 'also  Suricata signature 7: "[bold]harmless[/bold]" (high, 25.7 nats, in 2 hours)' in shown
+    assert "203.0.113.5, feed.txt, line 3 (high, 25.7 nats)" in shown
+
+
+def test_an_incident_written_down_before_there_were_sightings_is_shown() -> None:
+    assert "also" not in _text(incident_panel({k: v for k, v in INCIDENT.items() if k != "sightings"}, [], [], []))

@@ -13,7 +13,7 @@ from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Role, Severity
+from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role, Severity
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
 
@@ -158,3 +158,34 @@ def test_a_class_that_joins_is_told_when_it_has_four_words() -> None:
     told = [change.incident for change in changes if len(change.incident.class_counts) == 2]
     assert told
     assert dict(told[0].class_counts)[AttackClass.DOWNLOAD] == 2
+
+
+def test_each_class_of_an_incident_is_asked_about_once_and_the_answer_is_kept() -> None:
+    scan = [FlowSpec(at_s=700.0 + row, orig=BOT, resp=f"203.0.113.{row + 1}", resp_port=23) for row in range(20)]
+    flows = build_flows([*beacons(20), *scan])
+    correlator = Correlator(CALIBRATION, DEVICES)
+    scorer = ScriptedScorer(hot(20) | dict.fromkeys(range(20, 40), (0.999, AttackClass.SCAN)))
+    questions = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 16):
+        correlator.update(words, scorer.score(words), flows)
+        questions += correlator.questions()
+    assert [question.attack_class for question in questions] == [AttackClass.C2, AttackClass.SCAN]
+    assert all(witness.flow >= 20 for witness in questions[1].witnesses)
+    reason = Reason(topic="pace", text="fast", nats=2.0, together_nats=2.0, attack_class=AttackClass.SCAN, flow=20)
+    told = correlator.answer(questions[1], (reason,), flows)
+    assert told is not None and told.kind is ChangeKind.EXPLAINED and told.at == questions[1].at
+    assert told.incident.reasons == (reason,)
+    assert correlator.finish(flows)[0].reasons == (reason,)
+
+
+def test_an_empty_answer_and_one_to_an_unknown_incident_change_nothing() -> None:
+    flows = build_flows(beacons(20))
+    correlator = Correlator(CALIBRATION, DEVICES)
+    words = next(FlowWordEncoder(DEVICES).encode(flows, 1000))
+    correlator.update(words, ScriptedScorer(hot(20)).score(words), flows)
+    (question,) = correlator.questions()
+    reason = Reason(topic="pace", text="fast", nats=2.0, together_nats=2.0, attack_class=AttackClass.C2, flow=1)
+    assert correlator.answer(question, (), flows) is None
+    assert correlator.answer(replace(question, incident_id="f" * 12), (reason,), flows) is None
+    assert correlator.answer(replace(question, device=2), (reason,), flows) is None
+    assert correlator.finish(flows)[0].reasons == ()

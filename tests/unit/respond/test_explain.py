@@ -7,7 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
+from thingwarden.domain.incident import Reason
 from thingwarden.domain.response import Act, Refusal, Target
+from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.respond.explain import describe_act, explain_decision, explain_refusal
 from thingwarden.testing import START_S, build_decision, build_device, build_incident, build_proposal
 
@@ -61,3 +63,15 @@ def test_a_refusal_says_why_and_what_can_be_done(can_approve: bool, outlook: str
     assert text.startswith("Not done: Block 192.168.1.10 to 203.0.113.5 tcp/6667. Because ")
     assert "it is on the allow list; it is protected" in text
     assert outlook in text
+
+
+def test_it_says_what_tells_it_most_once_that_is_known() -> None:
+    told = [
+        Reason(topic=text, text=text, nats=2.0, together_nats=2.0, attack_class=kind, flow=0)
+        for text, kind in (("every 30 s", AttackClass.C2), ("port 6667", AttackClass.C2), ("fast", AttackClass.SCAN))
+    ]
+    decision = build_decision()
+    assert "What tells it most: every 30 s; port 6667. " in explain_decision(
+        decision, build_incident(reasons=tuple(told))
+    )
+    assert "What tells it most" not in explain_decision(decision, build_incident())

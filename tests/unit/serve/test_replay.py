@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
+from thingwarden.detect.attribution import Question
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.incident import Reason
 from thingwarden.domain.response import Act, ReceiptStatus
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.respond.playbook import load_playbook
-from thingwarden.serve.replay import Replay, ReplayPlan, ReplayResult, write_flows, write_flows_to
+from thingwarden.serve.replay import Explains, Replay, ReplayPlan, ReplayResult, write_flows, write_flows_to
 from thingwarden.serve.store import Journal
 from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
 
@@ -43,7 +45,7 @@ def home_flows() -> FlowBatch:
     return build_flows([*beacons, *names])
 
 
-def run(journal: Journal | None = None, chunk_words: int = 8192) -> ReplayResult:
+def run(journal: Journal | None = None, chunk_words: int = 8192, explainer: Explains | None = None) -> ReplayResult:
     flows = home_flows()
     half = len(flows) // 2
     plan = ReplayPlan(calibration=Calibration(), playbook=load_playbook(), chunk_words=chunk_words)
@@ -53,6 +55,7 @@ def run(journal: Journal | None = None, chunk_words: int = 8192) -> ReplayResult
         ScriptedScorer(dict.fromkeys(range(BEACONS), (0.99, AttackClass.C2))),
         DryRunEnforcer(),
         plan,
+        explainer=explainer,
         journal=journal,
     ).run()
 
@@ -118,3 +121,29 @@ def test_no_flows_give_an_empty_result() -> None:
     plan = ReplayPlan(calibration=Calibration(), playbook=load_playbook())
     result = Replay(ListedFlows(), FlowWordEncoder([]), ScriptedScorer({}), DryRunEnforcer(), plan).run()
     assert (result.flow_count, result.incidents, result.devices, result.first_seen_at) == (0, (), (), None)
+
+
+class OneReason:
+    """An explainer that says the same of everything, and remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[Question] = []
+
+    def explain(self, question: Question, flows: FlowBatch) -> tuple[Reason, ...]:
+        self.asked.append(question)
+        attack_class, flow = question.attack_class, question.witnesses[0].flow
+        return (
+            Reason(topic="rhythm", text="a beat", nats=3.0, together_nats=3.0, attack_class=attack_class, flow=flow),
+        )
+
+
+def test_reasons_reach_the_incident_and_the_journal(tmp_path: Path) -> None:
+    explainer = OneReason()
+    with Journal(tmp_path / "journal.db") as journal:
+        result = run(journal, explainer=explainer)
+        (kept,) = journal.incidents()
+    (question,) = explainer.asked
+    (incident,) = result.incidents
+    assert question.incident_id == incident.incident_id
+    assert [reason.text for reason in incident.reasons] == ["a beat"]
+    assert kept["reasons"][0]["topic"] == "rhythm" and kept["reasons"][0]["attack_class"] == "c2"
