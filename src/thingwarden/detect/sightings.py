@@ -75,11 +75,19 @@ MAX_LABELS: Final = 128
 """A domain has at most 127."""
 
 
-def sightings_from_alerts(flows: FlowBatch, alerts: AlertBatch) -> tuple[SightingBatch, int]:
+def sightings_from_alerts(
+    flows: FlowBatch, alerts: AlertBatch, local_networks: Sequence[IpNetwork] = ()
+) -> tuple[SightingBatch, int]:
     """What the alerts say about the flows.
 
     The attacker is who the rule says, else the flow's originator: its device is the offender, the other end's device
-    is the target.
+    is the target, graded one lower where the attacker is local: the attacker's own incident tells of it, and a resolver
+    is no victim of the questions that it is asked.
+
+    Args:
+        flows: timed; others take no alert.
+        alerts: in any order.
+        local_networks: where the network's own hosts live.
 
     Returns:
         The sightings, two for each alert with a flow (one per end), and how many alerts have no flow among these.
@@ -91,13 +99,15 @@ def sightings_from_alerts(flows: FlowBatch, alerts: AlertBatch) -> tuple[Sightin
     attacker_is_orig = np.where(told == UNKNOWN_SIDE, True, (told == 1) != flipped)
     identity = [(int(alerts.signature_id[row]), alerts.signature[row]) for row in rows.tolist()]
     known = {item: number for number, item in enumerate(sorted(set(identity)))}
+    attacker = np.where(attacker_is_orig[:, None], flows.orig_address[flow], flows.resp_address[flow])
+    is_attacker_local, grade = is_within(attacker, local_networks), _alert_grades(alerts)[rows]
     both = [
         SightingBatch(
             flow=flow,
             is_orig=np.full(len(rows), is_orig),
             is_offender=attacker_is_orig == is_orig,
             at_s=np.clip(alerts.at_s[rows], flows.started_at_s[flow], flows.ended_at_s[flow]),
-            grade=_alert_grades(alerts)[rows],
+            grade=np.where(is_attacker_local & (attacker_is_orig != is_orig), _lowered(grade), grade).astype(np.uint8),
             attack_class=_alert_classes(alerts)[rows],
             source=np.array([known[item] for item in identity], dtype=np.int32),
             sources=(),
@@ -159,7 +169,7 @@ def _met(
     at_s = flows.started_at_s[flow] if is_orig else flows.ended_at_s[flow]
     grade = grade_from_confidence(indicators.confidence[place])
     if not is_orig:
-        grade = np.where(is_answered, np.maximum(grade, Grade.MEDIUM) - 1, Grade.LOW).astype(np.uint8)
+        grade = np.where(is_answered, _lowered(grade), Grade.LOW).astype(np.uint8)
     is_valid = (at_s >= indicators.valid_from_s[place]) & (at_s < indicators.valid_until_s[place])
     kept = np.flatnonzero(is_valid | (not flows.is_timed))
     return SightingBatch(
@@ -220,7 +230,7 @@ def sightings_from_names(flows: FlowBatch, names: HeardNames, indicators: Indica
     kept = np.flatnonzero(is_valid & (flow >= 0))
     row, entry, flow = row[kept], entry[kept], flow[kept]
     grade = grade_from_confidence(indicators.confidence[entry])
-    grade = np.where(names.is_question[row], np.maximum(grade, Grade.MEDIUM) - 1, grade).astype(np.uint8)
+    grade = np.where(names.is_question[row], _lowered(grade), grade).astype(np.uint8)
     met, source = np.unique(entry, return_inverse=True)
     sightings = SightingBatch(
         flow=flow,
@@ -258,12 +268,17 @@ def _thinned(sightings: SightingBatch, flows: FlowBatch) -> SightingBatch:
     return ordered.take(np.sort(first))
 
 
+def _lowered(grade: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The grades one lower, as far as there is a lower one."""
+    return np.asarray(np.maximum(grade, Grade.MEDIUM) - 1, dtype=np.uint8)
+
+
 def _alert_grades(alerts: AlertBatch) -> npt.NDArray[np.uint8]:
     """By severity, one lower where the rule's author does not trust it, low where the category is no attack."""
     table = np.full(256, Grade.LOW, dtype=np.uint8)
     table[: len(GRADE_OF_SEVERITY)] = GRADE_OF_SEVERITY
     grade = table[alerts.severity]
-    grade = np.where(alerts.confidence == 1, np.maximum(grade, Grade.MEDIUM) - 1, grade)
+    grade = np.where(alerts.confidence == 1, _lowered(grade), grade)
     is_mild = np.array([text.lower() in MILD_CATEGORIES for text in alerts.category], dtype=np.bool_)
     return np.where(is_mild, Grade.LOW, grade).astype(np.uint8)
 

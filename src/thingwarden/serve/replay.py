@@ -254,7 +254,7 @@ class Replay:
         """What the plan's alerts and lists say about these flows."""
         plan, parts = self._plan, []
         if plan.alerts is not None:
-            from_alerts, self._stray_alert_count = sightings_from_alerts(flows, plan.alerts)
+            from_alerts, self._stray_alert_count = sightings_from_alerts(flows, plan.alerts, plan.local_networks)
             parts.append(from_alerts)
         if plan.indicators is not None:
             parts.append(sightings_from_addresses(flows, plan.indicators, plan.local_networks))

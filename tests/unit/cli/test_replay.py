@@ -161,3 +161,45 @@ def test_demo_can_be_kept_as_a_picture(tmp_path: Path, capsys: pytest.CaptureFix
     words = re.sub("<[^>]*>", " ", drawn).replace("&#160;", " ").split()
     assert "Dry run: nothing was changed." in " ".join(words)
     assert "against the truth" in capsys.readouterr().out
+
+
+def _alert(**members: object) -> str:
+    ends = {"src_ip": "192.168.1.5", "src_port": 40000, "dest_ip": "192.168.1.1", "dest_port": 53, "proto": "UDP"}
+    rule = {"signature_id": 7, "severity": 1, "signature": "TEST tunnel", "category": "A Network Trojan was detected"}
+    event = {"timestamp": "2023-11-14T22:13:20.005+0000", "event_type": "alert", **ends, "alert": rule, **members}
+    return json.dumps(event) + "\n"
+
+
+def test_an_alert_opens_an_incident_that_is_written_down_and_shown(
+    quiet_log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "eve.json").write_text(_alert() + _alert(src_port=9))
+    journal = tmp_path / "journal.sqlite"
+    words = ["replay", str(quiet_log), "--alerts", str(tmp_path / "eve.json"), "--journal", str(journal)]
+    assert main([*words, "--json"]) == 0
+    printed = capsys.readouterr()
+    (incident,) = (record for record in _records(printed.out) if record["type"] == "incident")
+    (sighting,) = incident["sightings"]
+    assert (sighting["name"], sighting["quote"], sighting["grade"]) == ("Suricata signature 7", "TEST tunnel", "high")
+    assert incident["summary"].endswith("the model finds this traffic normal, but Suricata signature 7 fired")
+    assert "1 of 2 alerts belong to none of these flows" in printed.err
+    assert main(["incidents", "show", incident["incident_id"], "--journal", str(journal)]) == 0
+    assert 'also  Suricata signature 7: "TEST tunnel"' in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "said"),
+    [
+        ("--alerts", "not json\n", "line 1: expected one JSON object"),
+        ("--alerts", _alert(src_ip="x"), "line 1, src_ip: expected an IPv4 or IPv6 address"),
+        ("--indicators", "203.0.113.5\n!\n", "line 2: expected an address"),
+        ("--indicators", '{"type": "bundle"}', "no STIX bundle"),
+    ],
+)
+def test_knowledge_that_is_not_what_it_claims_to_be_ends_the_command(
+    quiet_log: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, content: str, said: str
+) -> None:
+    (tmp_path / "known").write_text(content)
+    assert main(["replay", str(quiet_log), "--no-journal", option, str(tmp_path / "known")]) == 3
+    error = " ".join(capsys.readouterr().err.replace("why:", "").split()).replace("known ", "known, ", 1)
+    assert all(part in error for part in said.split(": ")), error

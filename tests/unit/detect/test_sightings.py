@@ -51,6 +51,23 @@ def test_a_rule_that_names_the_attacker_is_believed(attacker_is_orig: int, roles
     assert [role for _, _, role, _ in sorted(said(sightings))] == roles
 
 
+@pytest.mark.parametrize(
+    ("attacker_is_orig", "grades"), [(1, [Grade.HIGH, Grade.MEDIUM]), (0, [Grade.MEDIUM, Grade.HIGH])]
+)
+def test_the_target_of_a_local_attacker_is_graded_lower(attacker_is_orig: int, grades: list[Grade]) -> None:
+    flows = build_flows([FlowSpec(resp="192.168.1.1", resp_port=53)])
+    alert = AlertSpec(destination="192.168.1.1", destination_port=53, attacker_is_orig=attacker_is_orig)
+    sightings, _ = sightings_from_alerts(flows, build_alerts([alert]), HOME)
+    assert [grade for _, _, _, grade in sorted(said(sightings))] == grades
+
+
+def test_the_target_of_a_stranger_is_not() -> None:
+    flows = build_flows([FlowSpec(orig=OUTSIDE, resp=DEVICE)])
+    alert = AlertSpec(source=OUTSIDE, destination=DEVICE)
+    sightings, _ = sightings_from_alerts(flows, build_alerts([alert]), HOME)
+    assert (0, "resp", "target", Grade.HIGH) in said(sightings)
+
+
 def test_the_attacker_stays_the_same_when_the_alert_names_the_ends_the_other_way_round() -> None:
     alert = AlertSpec(source=OUTSIDE, source_port=443, destination=DEVICE, destination_port=40_000, attacker_is_orig=1)
     sightings, _ = sightings_from_alerts(build_flows([FlowSpec()]), build_alerts([alert]))
