@@ -61,6 +61,8 @@ bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth 
 	$(BIN)/thingwarden lab corpus recipes/lab-weeks.toml --device-weeks 200 --out $(LAB)/weeks
 	$(BIN)/thingwarden bench accuracy --data $(DATA) --lab $(LAB)/train --weeks $(LAB)/weeks
 	$(BIN)/thingwarden bench weeks $(LAB)/weeks
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --seed 777 --networks 60 --out $(LAB)/unseen
+	$(BIN)/thingwarden bench reasons $(LAB)/unseen
 	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --words 60000 --seed 20261123 --out $(LAB)/evasion
 	$(BIN)/thingwarden bench evasion $(LAB)/evasion --data $(DATA) --contestant lightgbm-history
 	$(BIN)/thingwarden bench early

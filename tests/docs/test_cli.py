@@ -107,6 +107,8 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     records += _records(capsys, "bench", "growth", str(corpus), *growth)
     weeks = build_lab(tmp_path / "weeks", networks=1, counted=1)
     records += _records(capsys, "bench", "weeks", str(weeks), "--out", str(tmp_path))
+    attacked = build_lab(tmp_path / "attacked", networks=8, counted=0)
+    records += _records(capsys, "bench", "reasons", str(attacked), "--out", str(tmp_path))
     kept = ("--out", str(tmp_path), "--kept", str(tmp_path / "kept"))
     records += _records(capsys, "bench", "evasion", str(weeks), "--evasion", "jitter", *kept)
     records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
