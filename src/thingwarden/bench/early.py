@@ -120,6 +120,7 @@ def measure_early(
             }
             for attack in attacks
         },
+        "goals": judge_goals([(scene, records[scene.name]) for scene in scenes]),
         "persistence": pool_persistence([(scene, records[scene.name]) for scene in lasting]),
     }
 
@@ -178,21 +179,22 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def check_goals(figures: dict[str, Any]) -> list[Record]:
-    """The goals, each with its figure, those that were missed first; met only where every scene was in time."""
+def judge_goals(records: Sequence[tuple[Scene, Record]]) -> list[Record]:
+    """The goals with what was reached, those that were missed first; met only where every scene was in time."""
     rows = []
-    for name, families, is_hourly in _GOALS:
-        rates = [
-            rate
-            for attack in figures["attacks"].values()
-            if attack["family"] == families
-            for rate in attack["rates"]
-            if (rate["goal_attempts"] == HOURLY_BEACONS) is is_hourly
+    for text, family, is_hourly in _GOALS:
+        found = [
+            (goal, record["incident"])
+            for scene, record in records
+            if (goal := goal_of(scene.attack, scene.rate_per_s)) and scene.attack.family == family
+            if (goal.attempts == HOURLY_BEACONS) is is_hourly
         ]
-        scenes, within = sum(rate["scenes"] for rate in rates), sum(rate["within"] for rate in rates)
-        if scenes:
-            never = sum(rate["incident"]["never"] for rate in rates)
-            rows.append({"goal": name, "scenes": scenes, "within": within, "never": never, "is_met": within == scenes})
+        if found:
+            within = sum(goal.is_met(incident) for goal, incident in found)
+            reached = _spread([incident for _, incident in found])
+            rows.append(
+                {"goal": text, "scenes": len(found), "within": within, "is_met": within == len(found), **reached}
+            )
     return sorted(rows, key=lambda row: bool(row["is_met"]))
 
 

@@ -20,7 +20,6 @@ mpl.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
-from thingwarden.bench.early import check_goals
 from thingwarden.bench.early_persistence import PLACES, WORDS
 
 Figures = Mapping[str, Any]
@@ -57,7 +56,8 @@ def render_early(figures: Figures) -> str:
         f"Model: {figures['model']}, flow threshold {figures['flow_threshold']:.3f}, alarm level "
         f"{figures['alarm_level_nats']:.1f} nats. In a simulated network that nobody learned from, one infected device "
         f"among five to nine ordinary ones does one thing at a stated rate, after 20 to 40 minutes of harmless life; "
-        f"{figures['seeds']} networks for each attack, the same at all of its rates.",
+        f"{figures['seeds']} networks for each attack, the same at all of its rates. Numbers are `median / worst`, "
+        "from the attack's first packet; `-`: never.",
         "",
         *_goal_lines(figures),
         "",
@@ -75,11 +75,16 @@ def render_early(figures: Figures) -> str:
 
 def _goal_lines(figures: Figures) -> list[str]:
     rows = [
-        f"| {row['goal']} | {row['within']} of {row['scenes']} scenes ({row['within'] / row['scenes']:.0%}); "
-        f"never found: {row['never']} | {'met' if row['is_met'] else '**MISSED**'} |"
-        for row in check_goals(dict(figures))
+        f"| {goal['goal']} | {goal['within']} of {goal['scenes']} ({goal['within'] / goal['scenes']:.0%}) | "
+        f"{goal['never']} | {_pair(goal['seconds'])} | {_pair(goal['attempts'])} | "
+        f"{'met' if goal['is_met'] else '**MISSED**'} |"
+        for goal in figures["goals"]
     ]
-    return ["| goal, in every scene | reached in | |", "|---|---|---|", *rows]
+    return [
+        "| goal, in every scene | scenes in time | never | s | attempts | |",
+        "|---|---:|---:|---:|---:|---|",
+        *rows,
+    ]
 
 
 def _persistence_lines(persistence: Figures) -> list[str]:
@@ -116,9 +121,8 @@ def _family_lines(figures: Figures, family: str) -> list[str]:
     return [
         f"## {heading}",
         "",
-        f"Attempts are {attempt}. `median / worst` over the networks, from the attack's first packet; `-`: never. "
-        "The first word that lies above the flow threshold, then the incident that names the device as offender, then "
-        "the first order beyond a notification.",
+        f"Attempts are {attempt}. First, the first word that lies above the flow threshold; then the incident that "
+        "names the device as offender; then the first order beyond a notification.",
         "",
         *(f"- `{name}`: {attack['about']}" for name, attack in attacks.items()),
         "",
@@ -132,6 +136,7 @@ def _family_lines(figures: Figures, family: str) -> list[str]:
 
 def _rate_line(name: str, rate: Figures) -> str:
     word, incident, answer = (rate[verdict] for verdict in ("word", "incident", "answer"))
+    emphasis = "**" if rate["within"] < rate["scenes"] else ""
     cells = [
         name,
         _rate_text(rate["rate_per_s"]),
@@ -142,8 +147,7 @@ def _rate_line(name: str, rate: Figures) -> str:
         _pair(incident["attempts"]),
         f"{incident['never']} of {rate['scenes']}",
         _pair(answer["seconds"]),
-        f"{'**' if rate['within'] < rate['scenes'] else ''}{rate['within']} of {rate['scenes']}"
-        f"{'**' if rate['within'] < rate['scenes'] else ''}",
+        f"{emphasis}{rate['within']} of {rate['scenes']}{emphasis}",
     ]
     return f"| {' | '.join(cells)} |"
 

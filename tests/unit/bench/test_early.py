@@ -6,8 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from thingwarden.bench.early import Goal, check_goals, goal_of, measure_early, pool_rate
+from thingwarden.bench.early import Goal, goal_of, judge_goals, measure_early, pool_rate
 from thingwarden.bench.early_attacks import ATTACKS
+from thingwarden.bench.early_scenes import Scene
 from thingwarden.config import PACKAGED_MODEL
 from thingwarden.model.artifact import load_artifact
 
@@ -57,19 +58,23 @@ def test_pooling_counts_what_was_never_found_as_endless() -> None:
 
 
 def test_one_scene_too_late_misses_the_goal_and_missed_goals_come_first() -> None:
-    rates = {
-        name: pool_rate(BY_NAME[name], rate, [scene_record(item) for item in incidents])
-        for name, rate, incidents in (
-            ("sweep-syn", 100.0, [moment(0.1, 10), moment(0.2, 20)]),
-            ("flood-syn", 100.0, [moment(0.1, 10), None]),
-            ("beacon-tcp-busy", 1 / 3600, [moment(25_000.0, 8)]),
-        )
-    }
-    figures = {"attacks": {name: {"family": BY_NAME[name].family, "rates": [rate]} for name, rate in rates.items()}}
-    goals = check_goals(figures)
+    told = (
+        ("sweep-syn", 100.0, (moment(0.1, 10), moment(0.2, 20))),
+        ("flood-syn", 100.0, (moment(0.1, 10), None)),
+        ("beacon-tcp-busy", 1 / 3600, (moment(25_000.0, 8),)),
+    )
+    goals = judge_goals(
+        [
+            (Scene(attack=BY_NAME[name], rate_per_s=rate, seed=seed), scene_record(incident))
+            for name, rate, incidents in told
+            for seed, incident in enumerate(incidents)
+        ]
+    )
     assert [goal["is_met"] for goal in goals] == [False, True, True]
     assert goals[0]["goal"].startswith("flood") and goals[0]["never"] == 1
-    assert goals[-1]["goal"].startswith("C&C once an hour")
+    assert goals[0]["seconds"] == {"median": None, "worst": None}
+    assert goals[1]["attempts"] == {"median": 20.0, "worst": 20.0}
+    assert goals[2]["goal"].startswith("C&C once an hour") and goals[2]["within"] == 1
 
 
 def test_a_run_keeps_its_scenes_and_measures_none_twice(tmp_path: Path) -> None:

@@ -57,6 +57,10 @@ def figures() -> dict[str, Any]:
                 "rates": [rate(0.2, 40.0, 2, goal_attempts=5), rate(1 / 3600, None, 0, goal_attempts=5)],
             },
         },
+        "goals": [
+            {"goal": "C&C in time", "scenes": 6, "within": 2, "is_met": False, **verdict(40.0, never=4)},
+            {"goal": "scan in time", "scenes": 6, "within": 6, "is_met": True, **verdict(0.2)},
+        ],
         "persistence": {
             "sweep-syn": {
                 "rate_per_s": 50.0,
@@ -75,7 +79,7 @@ def figures() -> dict[str, Any]:
 def test_missed_goals_are_told_first(figures: dict[str, Any]) -> None:
     text = render_early(figures)
     assert text.index("MISSED") < text.index("| met |")
-    assert "2 of 6 scenes (33%); never found: 4" in text
+    assert "| C&C in time | 2 of 6 (33%) | 4 | 40 / - | 40 / - | **MISSED** |" in text
 
 
 def test_every_rate_has_a_line_and_never_is_a_dash(figures: dict[str, Any]) -> None:
