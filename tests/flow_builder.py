@@ -7,11 +7,11 @@ Must never: use the code under test to make its input.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
-from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.flow import CONN_STATE_CODE, MOST_MILESTONES, FlowBatch, Milestones
 from thingwarden.domain.word import WordBatch
 from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
 
@@ -61,6 +61,27 @@ def random_flows(seed: int, count: int, *, hosts: int = 8, peers: int = 12, span
         service=rng.choice(np.array([b"", b"dns", b"http", b"ssh"], dtype="S24"), count),
         orig_mac=mac.astype(np.uint64),
     )
+
+
+def with_milestones(flows: FlowBatch, seed: int = 0) -> FlowBatch:
+    """The flows with up to ``MOST_MILESTONES`` milestones each, none after its last packet."""
+    rng = np.random.default_rng(seed)
+    flow = np.repeat(np.arange(len(flows)), rng.choice([0, 0, 1, 2, MOST_MILESTONES], len(flows)))
+    span_s = np.nan_to_num(flows.duration_s)[flow]
+    elapsed_s = np.floor(rng.random(len(flow)) * span_s * TICKS_PER_S) / TICKS_PER_S
+    order = np.lexsort((elapsed_s, flow))
+    noted = Milestones(
+        flow=flow,
+        elapsed_s=elapsed_s[order],
+        orig_bytes=rng.integers(-1, 900, len(flow)),
+        resp_bytes=rng.integers(-1, 900, len(flow)),
+        orig_packets=rng.integers(1, 300, len(flow)),
+        resp_packets=rng.integers(0, 300, len(flow)),
+        conn_state=rng.choice(flows.conn_state, len(flow)) if len(flows) else np.zeros(0, dtype=np.uint8),
+        history_letters=rng.integers(0, 9, len(flow)).astype(np.uint8),
+        has_service=rng.random(len(flow)) < 0.5,
+    )
+    return replace(flows, milestones=noted)
 
 
 def join_chunks(chunks: Iterable[WordBatch]) -> WordBatch:

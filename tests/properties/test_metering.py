@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 
 from packet_builder import Frame, enhanced, icmp, interface, pcap, section, tcp, udp
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch
+from thingwarden.domain.flow import (
+    COLUMN_DTYPES,
+    MILESTONE_AGES_S,
+    MILESTONE_DTYPES,
+    MILESTONE_PACKETS,
+    MOST_MILESTONES,
+    FlowBatch,
+)
 from thingwarden.domain.packet import PacketBatch
 from thingwarden.ingest.conn_log import conn_log_rows
 from thingwarden.ingest.flow_table import FlowTable
 from thingwarden.ingest.metering import finish_flows, meter_packets
 from thingwarden.ingest.pcap import PcapSource
+from thingwarden.ingest.tcp_state import state_table
 
 ports = st.integers(40_000, 40_002)
 flags = st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "F", "SF", "FR", ""])
@@ -54,15 +62,52 @@ def packets_of(frames: list[Frame]) -> PacketBatch:
     return next(PcapSource(Path("x"), stream=io.BytesIO(pcap(frames))).packets())
 
 
-def meter_in_chunks(packets: PacketBatch, cuts: list[int]) -> Counter[tuple[str, ...]]:
-    """The conn.log lines, however ordered."""
-    table, lines = FlowTable.empty(), Counter[tuple[str, ...]]()
+def meter_in_chunks(packets: PacketBatch, cuts: list[int]) -> Counter[tuple[object, ...]]:
+    """The conn.log lines and the milestones, however ordered."""
+    table, lines = FlowTable.empty(), Counter[tuple[object, ...]]()
     edges = [0, *sorted(cut % (len(packets) + 1) for cut in cuts), len(packets)]
     for start, end in pairwise(edges):
         table, ended = meter_packets(table, packets.take(np.arange(start, end)))
         lines.update(conn_log_rows(ended))
+        lines.update(milestone_rows(ended))
     lines.update(conn_log_rows(finish_flows(table)))
+    lines.update(milestone_rows(finish_flows(table)))
     return lines
+
+
+def milestone_rows(flows: FlowBatch) -> list[tuple[object, ...]]:
+    """The milestones as tuples that begin with the flow's uid."""
+    noted = flows.milestones
+    if noted is None:
+        return []
+    columns = [getattr(noted, name).tolist() for name in MILESTONE_DTYPES if name != "flow"]
+    return list(zip(flows.uid[noted.flow].tolist(), *columns, strict=True))
+
+
+def standing_at_milestones(packets: PacketBatch) -> list[tuple[object, ...]]:
+    """What a meter that stops after every packet would note, by ending the packet's flow there."""
+    table, rows = FlowTable.empty(), []
+    past: dict[tuple[int, float], tuple[float, bool]] = {}
+    for number in range(len(packets)):
+        table, _ = meter_packets(table, packets.take(np.array([number])))
+        mine = table.take(np.array([len(table) - 1]))  # the flow that grew stands last
+        key = (int(mine.keys.digest[0]), float(mine.started_at_s[0]))
+        age_before_s, was_closed = past.get(key, (0.0, False))
+        age_s = float(packets.at_s[number] - mine.started_at_s[0])
+        is_due = int(mine.packets.sum()) in MILESTONE_PACKETS
+        is_due |= any(age_before_s < least_s <= age_s for least_s in MILESTONE_AGES_S)
+        elapsed_s = float(mine.last_at_s[0] - mine.started_at_s[0])
+        past[key] = elapsed_s, bool(state_table().both_closed[mine.tcp_state[0]])
+        if is_due and not was_closed:
+            end = finish_flows(mine)
+            rows.append(
+                (end.uid[0], elapsed_s, *(int(getattr(end, name)[0]) for name in COUNTED), len(end.history[0]),
+                 end.service[0] != b"")
+            )  # fmt: skip
+    return rows
+
+
+COUNTED = ("orig_bytes", "resp_bytes", "orig_packets", "resp_packets", "conn_state")
 
 
 @settings(max_examples=150, deadline=None)
@@ -121,3 +166,15 @@ def test_a_damaged_file_is_an_input_error_or_is_read(
         assert error.what.startswith("x")
     else:
         assert (flows.orig_packets >= 0).all()
+
+
+@settings(max_examples=100, deadline=None)
+@given(captures)
+def test_a_milestone_tells_how_the_flow_would_have_ended_there(capture: list[tuple[float, Frame]]) -> None:
+    packets = packets_of(timed(capture))
+    table, ended = meter_packets(FlowTable.empty(), packets)
+    flows = FlowBatch.concatenate([ended, finish_flows(table)])
+    assert sorted(milestone_rows(flows), key=repr) == sorted(standing_at_milestones(packets), key=repr)
+    assert flows.milestones is not None
+    assert np.bincount(flows.milestones.flow, minlength=1).max() <= MOST_MILESTONES
+    assert (np.diff(flows.milestones.flow) >= 0).all()

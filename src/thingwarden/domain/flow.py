@@ -34,6 +34,12 @@ SERVICE_LENGTH: Final = 24
 UID_LENGTH: Final = 24
 DETAIL_LENGTH: Final = 48
 
+MILESTONE_PACKETS: Final = (4, 16, 64, 256)
+MILESTONE_AGES_S: Final = (1.0, 10.0, 60.0)
+"""A flow still open is looked at when its n-th packet comes, and at its first packet of at least that age."""
+
+MOST_MILESTONES: Final = len(MILESTONE_PACKETS) + len(MILESTONE_AGES_S)
+
 _MAPPED_PREFIX: Final = 0xFFFF << 32
 
 
@@ -52,6 +58,86 @@ class Labels:
     attack_class: npt.NDArray[np.int8]
     ton_class: npt.NDArray[np.int8]
     detail: npt.NDArray[np.bytes_]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Milestones:
+    """Flows as they stood while they were still open, as columns of equal length m.
+
+    Rows of one flow stand together, in time order and at most ``MOST_MILESTONES``. What never changes back is told by
+    how far it had come: a history only grows, and a service once named keeps its name.
+
+    Attributes:
+        flow: int64 (m,), row of the flow in its batch; never falls.
+        elapsed_s: float64 (m,), seconds since the flow's first packet, at least 0.
+        orig_bytes, resp_bytes: int64 (m,), payload bytes so far; ``UNKNOWN_COUNT`` where no time has passed.
+        orig_packets, resp_packets: int64 (m,), packets so far.
+        conn_state: uint8 (m,), index into ``CONN_STATES``: the flow's state had it ended here.
+        history_letters: uint8 (m,), letters of the flow's history so far, at most ``HISTORY_LENGTH``.
+        has_service: bool (m,), whether the flow's service could be named.
+    """
+
+    flow: npt.NDArray[np.int64]
+    elapsed_s: npt.NDArray[np.float64]
+    orig_bytes: npt.NDArray[np.int64]
+    resp_bytes: npt.NDArray[np.int64]
+    orig_packets: npt.NDArray[np.int64]
+    resp_packets: npt.NDArray[np.int64]
+    conn_state: npt.NDArray[np.uint8]
+    history_letters: npt.NDArray[np.uint8]
+    has_service: npt.NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        for name, dtype in MILESTONE_DTYPES.items():
+            column = getattr(self, name)
+            if len(column) != len(self.flow) or column.dtype != dtype:
+                raise InputError(
+                    f"column milestones.{name}",
+                    f"expected {len(self.flow)} values of {dtype}, found {len(column)} of {column.dtype}",
+                )
+
+    def __len__(self) -> int:
+        return len(self.flow)
+
+    def at(self, rows: npt.NDArray[Any]) -> Self:
+        """The milestones at ``rows`` (indices or boolean mask), in that order, of the same flows as before."""
+        return type(self)(**{name: getattr(self, name)[rows] for name in MILESTONE_DTYPES})
+
+    def of_flows(self, rows: npt.NDArray[np.int64]) -> Self:
+        """What remains when of the flows those at ``rows`` are taken, in that order; a flow may be taken twice."""
+        first, beyond = (np.searchsorted(self.flow, rows, side=side) for side in ("left", "right"))
+        counts = beyond - first
+        flow = np.repeat(np.arange(len(rows)), counts)
+        within = np.arange(len(flow)) - np.repeat(np.cumsum(counts) - counts, counts)
+        taken = self.at(np.repeat(first, counts) + within)
+        return replace(taken, flow=flow)
+
+    @classmethod
+    def join(cls, parts: Sequence[Milestones]) -> Self:
+        """Milestones of flows numbered alike, part after part; within a flow the earlier part comes first."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in MILESTONE_DTYPES}
+        joined = cls(**columns)
+        if (np.diff(joined.flow) >= 0).all():
+            return joined
+        return joined.at(np.argsort(joined.flow, kind="stable"))
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No milestone."""
+        return cls(**{name: np.zeros(0, dtype=dtype) for name, dtype in MILESTONE_DTYPES.items()})
+
+
+MILESTONE_DTYPES: Final[dict[str, np.dtype[Any]]] = {
+    "flow": np.dtype(np.int64),
+    "elapsed_s": np.dtype(np.float64),
+    "orig_bytes": np.dtype(np.int64),
+    "resp_bytes": np.dtype(np.int64),
+    "orig_packets": np.dtype(np.int64),
+    "resp_packets": np.dtype(np.int64),
+    "conn_state": np.dtype(np.uint8),
+    "history_letters": np.dtype(np.uint8),
+    "has_service": np.dtype(np.bool_),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +161,7 @@ class FlowBatch:
         uid: S24 (n,), the source's id of the flow; empty where it has none.
         labels: ground truth, or None.
         is_timed: whether ``started_at_s`` means anything; without time no history can be built.
+        milestones: how the flows stood while they were open; None where the source tells only how they ended.
     """
 
     started_at_s: npt.NDArray[np.float64]
@@ -100,6 +187,7 @@ class FlowBatch:
     uid: npt.NDArray[np.bytes_]
     labels: Labels | None = None
     is_timed: bool = True
+    milestones: Milestones | None = None
 
     def __post_init__(self) -> None:
         count = len(self.started_at_s)
@@ -125,7 +213,11 @@ class FlowBatch:
         labels = self.labels
         if labels is not None:
             labels = Labels(**{field.name: getattr(labels, field.name)[rows] for field in fields(Labels)})
-        return replace(self, labels=labels, **picked)
+        milestones = self.milestones
+        if milestones is not None:
+            indices = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows % max(len(self), 1)
+            milestones = milestones.of_flows(indices)
+        return replace(self, labels=labels, milestones=milestones, **picked)
 
     @classmethod
     def concatenate(cls, batches: Sequence[FlowBatch]) -> Self:
@@ -142,7 +234,8 @@ class FlowBatch:
                     for field in fields(Labels)
                 }
             )
-        return cls(**columns, labels=labels, is_timed=all(batch.is_timed for batch in batches))
+        is_timed = all(batch.is_timed for batch in batches)
+        return cls(**columns, labels=labels, is_timed=is_timed, milestones=join_milestones(batches))
 
     @classmethod
     def empty(cls) -> Self:
@@ -197,6 +290,16 @@ def _unknown_columns(count: int) -> dict[str, npt.NDArray[Any]]:
             else np.zeros(shape, dtype=dtype)
         )
     return columns
+
+
+def join_milestones(batches: Sequence[FlowBatch]) -> Milestones | None:
+    """The milestones of the flows of all batches in order; None where no batch has any."""
+    parts, row = [], 0
+    for batch in batches:
+        if batch.milestones is not None:
+            parts.append(replace(batch.milestones, flow=batch.milestones.flow + row))
+        row += len(batch)
+    return Milestones.join(parts) if parts else None
 
 
 def words_from_address(address: IpAddress) -> tuple[int, int]:

@@ -17,7 +17,18 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATES, DETAIL_LENGTH, UNKNOWN_COUNT, FlowBatch, Labels
+from thingwarden.domain.flow import (
+    COLUMN_DTYPES,
+    CONN_STATES,
+    DETAIL_LENGTH,
+    HISTORY_LENGTH,
+    MILESTONE_DTYPES,
+    MOST_MILESTONES,
+    UNKNOWN_COUNT,
+    FlowBatch,
+    Labels,
+    Milestones,
+)
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 
 MOST_FLOWS: Final = 20_000_000
@@ -38,7 +49,15 @@ _ALLOWED: Final[dict[str, tuple[float, float]]] = {
     "labels.malicious": (-1, 1),
     "labels.attack_class": (-1, len(CLASSES) - 1),
     "labels.ton_class": (-1, len(TON_CLASSES) - 1),
+    "milestones.conn_state": (0, len(CONN_STATES) - 1),
+    "milestones.history_letters": (0, HISTORY_LENGTH),
+    "milestones.elapsed_s": (0.0, 1e12),
     **{name: (UNKNOWN_COUNT, 2.0**62) for name in COLUMN_DTYPES if name.endswith(("_bytes", "_packets"))},
+    **{
+        f"milestones.{name}": (UNKNOWN_COUNT, 2.0**62)
+        for name in MILESTONE_DTYPES
+        if name.endswith(("_bytes", "_packets"))
+    },
 }
 """Least and greatest value of a column, where its type allows others."""
 
@@ -53,6 +72,8 @@ def write_columns(flows: FlowBatch, path: Path) -> None:
     columns = {name: getattr(flows, name) for name in COLUMN_DTYPES}
     if flows.labels is not None:
         columns |= {f"labels.{name}": getattr(flows.labels, name).astype(kind) for name, kind in LABEL_DTYPES.items()}
+    if flows.milestones is not None:
+        columns |= {f"milestones.{name}": getattr(flows.milestones, name) for name in MILESTONE_DTYPES}
     with zipfile.ZipFile(path, "w") as archive:
         for name, column in ({"is_timed": np.array(flows.is_timed)} | columns).items():
             entry = zipfile.ZipInfo(f"{name}.npy", _FIRST_INSTANT)
@@ -92,12 +113,12 @@ class _Reader:
         self._check_values(name, column)
         return column
 
-    def count(self) -> int:
-        """How many flows the first column claims; every other column must agree."""
-        with self._open("started_at_s") as stream:
-            shape, _ = self._header("started_at_s", stream)
-        if len(shape) != 1 or shape[0] > MOST_FLOWS:
-            raise self.refuse("started_at_s", f"expected at most {MOST_FLOWS} values, found shape {shape}")
+    def count(self, name: str, most: int) -> int:
+        """How many rows the column ``name`` claims; its companions must agree."""
+        with self._open(name) as stream:
+            shape, _ = self._header(name, stream)
+        if len(shape) != 1 or shape[0] > most:
+            raise self.refuse(name, f"expected at most {most} values, found shape {shape}")
         return shape[0]
 
     def has(self, name: str) -> bool:
@@ -130,7 +151,7 @@ class _Reader:
 
 
 def _read_archive(reader: _Reader) -> FlowBatch:
-    count = reader.count()
+    count = reader.count("started_at_s", MOST_FLOWS)
     columns = {
         name: reader.read(name, dtype, (count, 2) if name.endswith("_address") else (count,))
         for name, dtype in COLUMN_DTYPES.items()
@@ -144,4 +165,16 @@ def _read_archive(reader: _Reader) -> FlowBatch:
             }
         )
     is_timed = bool(reader.read("is_timed", np.dtype(np.bool_), ()))
-    return FlowBatch(**columns, labels=labels, is_timed=is_timed)
+    milestones = _read_milestones(reader, count) if reader.has("milestones.flow") else None
+    return FlowBatch(**columns, labels=labels, is_timed=is_timed, milestones=milestones)
+
+
+def _read_milestones(reader: _Reader, flow_count: int) -> Milestones:
+    count = reader.count("milestones.flow", MOST_MILESTONES * flow_count)
+    columns = {name: reader.read(f"milestones.{name}", dtype, (count,)) for name, dtype in MILESTONE_DTYPES.items()}
+    flow = columns["flow"]
+    is_sound = count == 0 or (flow[0] >= 0 and flow[-1] < flow_count and bool((np.diff(flow) >= 0).all()))
+    if not is_sound or np.bincount(flow, minlength=1).max() > MOST_MILESTONES:
+        why = f"expected rows of the {flow_count} flows in order, each at most {MOST_MILESTONES} times"
+        raise reader.refuse("milestones.flow", why)
+    return Milestones(**columns)

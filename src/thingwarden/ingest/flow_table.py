@@ -6,13 +6,13 @@ Must never: keep a packet, or grow with anything but the number of open flows.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import HISTORY_LENGTH
+from thingwarden.domain.flow import HISTORY_LENGTH, Milestones
 from thingwarden.domain.packet import PAYLOAD_HEAD_LENGTH
 from thingwarden.ingest.flow_key import FlowKeys
 
@@ -41,9 +41,11 @@ class FlowTable:
         retransmit_count, zero_window_count, gap_count: int64 (n, 2).
         mac: uint64 (n, 2).
         payload_head: uint8 (n, 2, PAYLOAD_HEAD_LENGTH); has_head: bool (n, 2).
+        milestones: how these flows stood earlier, a handful of rows for each at most.
     """
 
     keys: FlowKeys
+    milestones: Milestones
     orig_is_upper: npt.NDArray[np.uint8]
     started_at_s: npt.NDArray[np.float64]
     last_at_s: npt.NDArray[np.float64]
@@ -80,23 +82,33 @@ class FlowTable:
     def blank(cls, keys: FlowKeys) -> Self:
         """Flows of these keys of which nothing is known yet."""
         n = len(keys)
-        return cls(keys=keys, **{name: np.zeros((n, *shape), dtype=dtype) for name, (shape, dtype) in _COLUMNS.items()})
+        columns = {name: np.zeros((n, *shape), dtype=dtype) for name, (shape, dtype) in _COLUMNS.items()}
+        return cls(keys=keys, milestones=Milestones.empty(), **columns)
 
     def take(self, rows: npt.NDArray[Any]) -> Self:
         """The flows at ``rows`` (indices or boolean mask), in that order; a copy."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         columns = {name: getattr(self, name).take(rows, axis=0) for name in _COLUMNS}
-        return type(self)(keys=self.keys.take(rows), **columns)
+        return type(self)(keys=self.keys.take(rows), milestones=self.milestones.of_flows(rows), **columns)
 
     def put(self, rows: npt.NDArray[np.int64], other: FlowTable) -> None:
-        """Overwrite everything but the keys of ``rows`` with the flows of ``other``."""
+        """Overwrite everything but the keys of ``rows``, which have no milestones yet, with the flows of ``other``."""
         for name in _COLUMNS:
             getattr(self, name)[rows] = getattr(other, name)
+        self.add_milestones(replace(other.milestones, flow=rows[other.milestones.flow]))
+
+    def add_milestones(self, reached: Milestones) -> None:
+        """Note how flows of this table stood, later than at any milestone noted before."""
+        if len(reached):
+            self.milestones = Milestones.join([self.milestones, reached])
 
     def join(self, other: FlowTable) -> Self:
         """These flows, then the other's."""
         columns = {name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS}
-        return type(self)(keys=self.keys.join(other.keys), **columns)
+        later = replace(other.milestones, flow=other.milestones.flow + len(self))
+        return type(self)(
+            keys=self.keys.join(other.keys), milestones=Milestones.join([self.milestones, later]), **columns
+        )
 
 
 _COLUMNS: Final[dict[str, tuple[tuple[int, ...], type]]] = {
@@ -124,4 +136,4 @@ _COLUMNS: Final[dict[str, tuple[tuple[int, ...], type]]] = {
     "payload_head": ((2, PAYLOAD_HEAD_LENGTH), np.uint8),
     "has_head": ((2,), np.bool_),
 }
-assert set(_COLUMNS) == {each.name for each in fields(FlowTable)} - {"keys"}
+assert set(_COLUMNS) == {each.name for each in fields(FlowTable)} - {"keys", "milestones"}

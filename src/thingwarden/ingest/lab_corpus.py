@@ -3,13 +3,15 @@
 In: labelled ``FlowBatch``es of networks and what is known about each. Out: ``LabManifest``; the flows, one at a time.
 Must never: read a file that is not the one whose hash the manifest names, or one outside the folder.
 
-The flows of a network are labelled and in time order, their ends flagged local or not. ``labels.detail`` is
+The flows of a network are labelled and in time order, their ends flagged local or not; with them is kept how they stood
+at their milestones. ``labels.detail`` is
 ``<class>:<act>``, harmless acts included, or one of both; empty or ``benign`` for a device's habits.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -22,7 +24,9 @@ from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.columns import read_columns, write_columns
 
-FORMAT: Final = "thingwarden-lab-corpus/1"
+FORMAT: Final = "thingwarden-lab-corpus/2"
+"""Raised whenever a file of an earlier version could not be learned from as one of this version is; 2: milestones."""
+
 MANIFEST_FILE: Final = "manifest.json"
 LARGEST_MANIFEST_BYTES: Final = 256 * 2**20
 
@@ -88,7 +92,7 @@ class LabManifest(_Record):
         networks: each name once.
     """
 
-    format: Literal["thingwarden-lab-corpus/1"] = FORMAT
+    format: Literal["thingwarden-lab-corpus/2"] = FORMAT
     recipe_sha256: Sha256
     seed: int
     networks: tuple[LabNetwork, ...]
@@ -126,12 +130,26 @@ def read_manifest(folder: Path) -> LabManifest:
     try:
         if path.stat().st_size > LARGEST_MANIFEST_BYTES:
             raise InputError(str(path), f"larger than {LARGEST_MANIFEST_BYTES} bytes", "draw the corpus in parts")
-        manifest = LabManifest.model_validate_json(path.read_bytes())
+        content = path.read_bytes()
+        _refuse_other_version(path, content)
+        manifest = LabManifest.model_validate_json(content)
     except (OSError, ValidationError) as error:
         raise InputError(str(path), f"not the manifest of a lab corpus: {error}", f"expected {FORMAT}") from error
     if len({network.name for network in manifest.networks}) != len(manifest.networks):
         raise InputError(str(path), "two networks have one name", "draw the corpus anew")
     return manifest
+
+
+def _refuse_other_version(path: Path, content: bytes) -> None:
+    """A corpus of another version is not damaged, and what to do about it is known."""
+    try:
+        document = json.loads(content)
+    except ValueError:
+        return
+    found = document.get("format") if isinstance(document, dict) else None
+    if isinstance(found, str) and found != FORMAT and re.fullmatch(r"thingwarden-lab-corpus/[0-9]{1,4}", found):
+        hint = "draw the corpus anew: thingwarden lab corpus"
+        raise InputError(str(path), f"made by another version: expected {FORMAT}, found {found}", hint)
 
 
 def read_network(folder: Path, network: LabNetwork) -> FlowBatch:

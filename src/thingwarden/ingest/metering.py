@@ -9,6 +9,7 @@ Source: Zeek's conn.log and default timeouts; docs/results/zeek-agreement.md mea
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -17,9 +18,12 @@ import numpy.typing as npt
 from thingwarden.domain.flow import (
     CONN_STATE_CODE,
     HISTORY_LENGTH,
+    MILESTONE_AGES_S,
+    MILESTONE_PACKETS,
     UID_LENGTH,
     UNKNOWN_COUNT,
     FlowBatch,
+    Milestones,
 )
 from thingwarden.domain.packet import (
     PROTO_ICMP,
@@ -95,9 +99,16 @@ def meter_packets(table: FlowTable, packets: PacketBatch) -> tuple[FlowTable, Fl
     begins, state, expires_at_s = _split(table, sorted_packets, grouping, is_upper, is_flipped)
     flow = np.cumsum(begins | grouping.is_first) - 1
     flows = _open_flows(table, keys, grouping, begins, is_upper, is_flipped, sorted_packets, flow)
-    is_resp = is_upper ^ flows.orig_is_upper[flow]
-    _count(flows, sorted_packets, flow, is_resp, state, is_flipped & begins)
     is_last = np.append(flow[1:] != flow[:-1], True)
+    placed = _Placed(
+        packets=sorted_packets,
+        flow=flow,
+        is_resp=is_upper ^ flows.orig_is_upper[flow],
+        state=state,
+        state_before=_states_before(flows, flow, state),
+        is_flipped=is_flipped & begins,
+    )
+    _count_with_milestones(flows, placed)
     flows.tcp_state, flows.expires_at_s = state[is_last], expires_at_s[is_last]
     return _part(table, flows, grouping, begins, is_last, float(packets.at_s.max()))
 
@@ -195,22 +206,104 @@ def _open_flows(
     return flows
 
 
-def _count(
-    flows: FlowTable,
-    packets: PacketBatch,
-    flow: npt.NDArray[np.int64],
-    is_resp: npt.NDArray[np.uint8],
-    state: npt.NDArray[np.int64],
-    is_flipped: npt.NDArray[np.bool_],
-) -> None:
-    """Add the packets, sorted by flow, to ``flows``."""
-    state_before = np.concatenate([[0], state[:-1]])
-    is_first = np.append(True, flow[1:] != flow[:-1])
-    state_before[is_first] = flows.tcp_state[flow[is_first]]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Placed:
+    """Packets sorted by flow, each with its place in it; columns of length n.
+
+    Attributes:
+        packets: within a flow in the order of capture.
+        flow: int64, row of the flow.
+        is_resp: uint8, whether the responder sent it.
+        state, state_before: int64, the TCP state after and before it.
+        is_flipped: bool, where a flow begins whose direction was guessed the other way round.
+    """
+
+    packets: PacketBatch
+    flow: npt.NDArray[np.int64]
+    is_resp: npt.NDArray[np.uint8]
+    state: npt.NDArray[np.int64]
+    state_before: npt.NDArray[np.int64]
+    is_flipped: npt.NDArray[np.bool_]
+
+    def take(self, rows: npt.NDArray[np.int64]) -> _Placed:
+        columns = {name: getattr(self, name)[rows] for name in self.__slots__ if name != "packets"}
+        return _Placed(packets=self.packets.take(rows), **columns)
+
+
+def _states_before(
+    flows: FlowTable, flow: npt.NDArray[np.int64], state: npt.NDArray[np.int64]
+) -> npt.NDArray[np.int64]:
+    before = np.concatenate([[0], state[:-1]])
+    is_first = _begins(flow)
+    before[is_first] = flows.tcp_state[flow[is_first]]
+    return before
+
+
+def _count_with_milestones(flows: FlowTable, placed: _Placed) -> None:
+    """Add the packets to ``flows``, stopping wherever a flow reaches a milestone to note how it stands."""
+    is_stop = _find_milestones(flows, placed)
+    stops = np.cumsum(is_stop)
+    # The stops before a packet, less those before its flow's first packet: which stretch of its flow it is in.
+    stretch = stops - is_stop
+    first = np.flatnonzero(_begins(placed.flow))
+    stretch -= np.repeat(stretch[first], np.diff(np.append(first, len(stretch))))
+    stretch_count = int(stretch.max()) + 1
+    if stretch_count == 1 and not is_stop.any():
+        _count(flows, placed)
+        return
+    for number in range(stretch_count):
+        rows = np.flatnonzero(stretch == number)
+        _count(flows, placed if len(rows) == len(stretch) else placed.take(rows))
+        reached = rows[is_stop[rows]]
+        flows.tcp_state[placed.flow[reached]] = placed.state[reached]
+        flows.add_milestones(_note_milestones(flows, placed.flow[reached]))
+
+
+def _find_milestones(flows: FlowTable, placed: _Placed) -> npt.NDArray[np.bool_]:
+    """Which packets bring their flow to a milestone: a number of packets, or an age; not once both ends have closed."""
+    flow, at_s = placed.flow, placed.packets.at_s
+    is_first = _begins(flow)
+    starts = np.flatnonzero(is_first)
+    within = np.arange(len(flow)) - np.repeat(starts, np.diff(np.append(starts, len(flow))))
+    nth = within + 1 + flows.packets.sum(axis=1)[flow]
+    is_stop = np.zeros(len(flow), dtype=np.bool_)
+    for count in MILESTONE_PACKETS:
+        is_stop |= nth == count
+    is_open = ~state_table().both_closed[placed.state_before]
+    age_s = at_s - flows.started_at_s[flow]
+    age_before_s = flows.last_at_s - flows.started_at_s
+    for least_s in MILESTONE_AGES_S:
+        old = np.flatnonzero((age_s >= least_s) & is_open)
+        old = old[age_before_s[flow[old]] < least_s]
+        is_stop[old[_begins(flow[old])]] = True
+    return is_stop & is_open
+
+
+def _note_milestones(flows: FlowTable, rows: npt.NDArray[np.int64]) -> Milestones:
+    """How the flows at ``rows`` (ascending) stand now."""
+    standing = flows.take(rows)
+    outcome = _outcomes(standing)
+    return Milestones(
+        flow=rows,
+        elapsed_s=standing.last_at_s - standing.started_at_s,
+        orig_bytes=outcome["orig_bytes"],
+        resp_bytes=outcome["resp_bytes"],
+        orig_packets=outcome["orig_packets"],
+        resp_packets=outcome["resp_packets"],
+        conn_state=outcome["conn_state"],
+        history_letters=np.minimum(standing.history_count, HISTORY_LENGTH).astype(np.uint8),
+        has_service=outcome["service"] != b"",
+    )
+
+
+def _count(flows: FlowTable, placed: _Placed) -> None:
+    """Add the packets to ``flows``."""
+    packets, flow, is_resp, state_before = placed.packets, placed.flow, placed.is_resp, placed.state_before
+    is_first = _begins(flow)
     table = state_table()
     me = np.take_along_axis(table.endpoint[state_before], is_resp[:, None].astype(np.int64), axis=1)[:, 0]
     peer = np.take_along_axis(table.endpoint[state_before], 1 - is_resp[:, None].astype(np.int64), axis=1)[:, 0]
-    _count_time(flows, packets.at_s, is_first, table.both_closed[state_before])
+    _count_time(flows, packets.at_s, flow, is_first, table.both_closed[state_before])
     _count_sizes(flows, packets, flow * 2 + is_resp)
     event = events_from_flags(packets.tcp_flags, packets.payload_bytes)
     is_retransmit = _count_tcp(flows, packets, flow, is_resp, event, me == Endpoint.RESET)
@@ -227,7 +320,7 @@ def _count(
             is_zero_window=is_zero_window,
             is_retransmit=is_retransmit,
             has_gap=np.zeros(len(packets), dtype=np.bool_),
-            is_flipped=is_flipped,
+            is_flipped=placed.is_flipped,
         ),
     )
     _note_first(flows, packets, flow, is_resp)
@@ -260,12 +353,14 @@ def _count_tcp(
 def _count_time(
     flows: FlowTable,
     at_s: npt.NDArray[np.float64],
+    flow: npt.NDArray[np.int64],
     is_first: npt.NDArray[np.bool_],
     is_over: npt.NDArray[np.bool_],
 ) -> None:
     """The last packet before both sides had closed ends the duration."""
     last = np.maximum.reduceat(np.where(is_over, -np.inf, at_s), np.flatnonzero(is_first))
-    flows.last_at_s = np.maximum(flows.last_at_s, last)
+    touched = flow[is_first]
+    flows.last_at_s[touched] = np.maximum(flows.last_at_s[touched], last)
 
 
 def _count_sizes(flows: FlowTable, packets: PacketBatch, code: npt.NDArray[np.int64]) -> None:
@@ -339,6 +434,32 @@ def _evict(table: FlowTable, stays: npt.NDArray[np.bool_], flows: FlowTable, is_
 
 def _end(flows: FlowTable) -> FlowBatch:
     """Rows of ``FlowBatch`` for flows that are over, in the order of their last packet."""
+    orig, resp = flows.orig_is_upper.astype(np.int64), 1 - flows.orig_is_upper.astype(np.int64)
+    row = np.arange(len(flows))
+    ends = flows.keys.address.reshape(-1, 2, 2)
+    ports = _ports(flows)
+    batch = FlowBatch.unknown(
+        len(flows),
+        started_at_s=flows.started_at_s,
+        proto=flows.keys.proto,
+        orig_address=ends[row, orig],
+        resp_address=ends[row, resp],
+        orig_port=ports[:, 0],
+        resp_port=ports[:, 1],
+        orig_ip_bytes=flows.ip_bytes[:, 0],
+        resp_ip_bytes=flows.ip_bytes[:, 1],
+        history=_history_strings(flows),
+        orig_mac=flows.mac[:, 0],
+        resp_mac=flows.mac[:, 1],
+        uid=_uids(flows),
+        milestones=flows.milestones,
+        **_outcomes(flows),
+    )
+    return batch.take(np.argsort(flows.last_at_s, kind="stable"))
+
+
+def _outcomes(flows: FlowTable) -> dict[str, npt.NDArray[Any]]:
+    """What is so far known of each flow's outcome, as columns of ``FlowBatch``."""
     proto = flows.keys.proto
     is_tcp = proto == PROTO_TCP
     is_counted = np.isin(proto, (PROTO_UDP, PROTO_ICMP, PROTO_ICMP6))
@@ -348,33 +469,21 @@ def _end(flows: FlowTable) -> FlowBatch:
     is_instant = duration_s <= 0
     duration_s[is_instant] = np.nan
     payload[is_instant] = UNKNOWN_COUNT
-    orig, resp = flows.orig_is_upper.astype(np.int64), 1 - flows.orig_is_upper.astype(np.int64)
-    row = np.arange(len(flows))
-    ends = flows.keys.address.reshape(-1, 2, 2)
-    ports = np.column_stack([flows.keys.port[row, orig], flows.keys.port[row, resp]])
-    batch = FlowBatch.unknown(
-        len(flows),
-        started_at_s=flows.started_at_s,
-        duration_s=duration_s,
-        proto=proto,
-        orig_address=ends[row, orig],
-        resp_address=ends[row, resp],
-        orig_port=ports[:, 0],
-        resp_port=ports[:, 1],
-        orig_bytes=payload[:, 0],
-        resp_bytes=payload[:, 1],
-        orig_packets=flows.packets[:, 0],
-        resp_packets=flows.packets[:, 1],
-        orig_ip_bytes=flows.ip_bytes[:, 0],
-        resp_ip_bytes=flows.ip_bytes[:, 1],
-        conn_state=_name_states(flows, proto, payload > 0),
-        history=_history_strings(flows),
-        service=name_services(proto, ports, flows.payload_head, flows.payload_bytes),
-        orig_mac=flows.mac[:, 0],
-        resp_mac=flows.mac[:, 1],
-        uid=_uids(flows),
-    )
-    return batch.take(np.argsort(flows.last_at_s, kind="stable"))
+    return {
+        "duration_s": duration_s,
+        "orig_bytes": payload[:, 0],
+        "resp_bytes": payload[:, 1],
+        "orig_packets": flows.packets[:, 0],
+        "resp_packets": flows.packets[:, 1],
+        "conn_state": _name_states(flows, proto, payload > 0),
+        "service": name_services(proto, _ports(flows), flows.payload_head, flows.payload_bytes),
+    }
+
+
+def _ports(flows: FlowTable) -> npt.NDArray[np.uint16]:
+    """Originator's and responder's port, uint16 (n, 2)."""
+    row, orig = np.arange(len(flows)), flows.orig_is_upper.astype(np.int64)
+    return np.column_stack([flows.keys.port[row, orig], flows.keys.port[row, 1 - orig]])
 
 
 def _history_strings(flows: FlowTable) -> npt.NDArray[np.bytes_]:

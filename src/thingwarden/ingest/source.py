@@ -9,14 +9,14 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
+from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, Milestones
 from thingwarden.domain.ports import FlowSource
 from thingwarden.ingest.compression import STANDARD_INPUT, display_name, open_stream
 from thingwarden.ingest.pcap import PcapSource
@@ -134,9 +134,12 @@ class _Parts:
         self.count = 0
         self._columns: dict[str, list[npt.NDArray[Any]]] = {name: [] for name in COLUMN_DTYPES}
         self._labels: dict[str, list[npt.NDArray[Any]]] = {field.name: [] for field in fields(Labels)}
+        self._milestones: list[Milestones] = []
         self._is_labelled = self._is_timed = True
 
     def add(self, batch: FlowBatch) -> None:
+        if batch.milestones is not None:
+            self._milestones.append(replace(batch.milestones, flow=batch.milestones.flow + self.count))
         self.count += len(batch)
         self._is_timed &= batch.is_timed
         for name, parts in self._columns.items():
@@ -154,4 +157,5 @@ class _Parts:
         labels = None
         if self._is_labelled:
             labels = Labels(**{name: np.concatenate(self._labels.pop(name)) for name in list(self._labels)})
-        return FlowBatch(**columns, labels=labels, is_timed=self._is_timed)
+        milestones = Milestones.join(self._milestones) if self._milestones else None
+        return FlowBatch(**columns, labels=labels, is_timed=self._is_timed, milestones=milestones)

@@ -6,17 +6,20 @@ import ipaddress
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from flow_builder import random_flows, with_milestones
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import (
     COLUMN_DTYPES,
     CONN_STATE_CODE,
     CONN_STATES,
+    MILESTONE_DTYPES,
     UNKNOWN_COUNT,
     FlowBatch,
     Labels,
+    Milestones,
     address_from_words,
     words_from_address,
 )
@@ -86,3 +89,38 @@ def test_addresses_survive_the_way_into_columns_and_back(
     back = address_from_words(*words_from_address(address))
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     assert back == (mapped or address)
+
+
+def _per_flow(batch: FlowBatch, row: int) -> list[tuple[object, ...]]:
+    noted = batch.milestones
+    assert noted is not None
+    mine = noted.at(noted.flow == row)
+    return [*zip(*(getattr(mine, name).tolist() for name in MILESTONE_DTYPES if name != "flow"), strict=True)]
+
+
+@settings(deadline=None, max_examples=30)
+@given(seed=st.integers(0, 1000), rows=st.lists(st.integers(-20, 19), max_size=30))
+def test_milestones_are_taken_with_their_flows_even_twice(seed: int, rows: list[int]) -> None:
+    batch = with_milestones(random_flows(seed, 20), seed)
+    taken = batch.take(np.array(rows, dtype=np.int64))
+    for place, row in enumerate(rows):
+        assert _per_flow(taken, place) == _per_flow(batch, row % 20)
+    assert taken.milestones is not None and (np.diff(taken.milestones.flow) >= 0).all()
+
+
+def test_milestones_are_taken_by_mask_and_joined_in_order() -> None:
+    batch, plain = with_milestones(random_flows(1, 20)), random_flows(2, 5)
+    joined = FlowBatch.concatenate([plain, batch.take(np.arange(20) % 2 == 0), batch])
+    assert all(_per_flow(joined, 5 + place) == _per_flow(batch, 2 * place) for place in range(10))
+    assert all(_per_flow(joined, 15 + row) == _per_flow(batch, row) for row in range(20))
+    assert FlowBatch.concatenate([plain, plain]).milestones is None
+
+
+def test_milestone_columns_agree_in_length_and_type() -> None:
+    noted = with_milestones(random_flows(1, 20)).milestones
+    assert noted is not None
+    columns = {name: getattr(noted, name) for name in MILESTONE_DTYPES}
+    with pytest.raises(InputError, match=r"milestones\.elapsed_s"):
+        Milestones(**{**columns, "elapsed_s": noted.elapsed_s[1:]})
+    with pytest.raises(InputError, match=r"milestones\.conn_state"):
+        Milestones(**{**columns, "conn_state": noted.conn_state.astype(np.int64)})

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from flow_builder import random_flows
+from flow_builder import random_flows, with_milestones
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels
+from thingwarden.domain.flow import COLUMN_DTYPES, MILESTONE_DTYPES, FlowBatch, Labels
 from thingwarden.ingest.columns import LABEL_DTYPES, MOST_FLOWS, read_columns, write_columns
 
 
@@ -57,6 +58,41 @@ def test_what_was_written_is_read(flows: FlowBatch, tmp_path: Path) -> None:
     if flows.labels is not None and read.labels is not None:
         for item in fields(Labels):
             np.testing.assert_array_equal(getattr(read.labels, item.name), getattr(flows.labels, item.name))
+
+
+def test_milestones_are_kept(tmp_path: Path) -> None:
+    flows = with_milestones(random_flows(5, 60))
+    write_columns(flows, tmp_path / "a.npz")
+    read = read_columns(tmp_path / "a.npz").milestones
+    assert read is not None and flows.milestones is not None and len(read) > 20
+    for name in MILESTONE_DTYPES:
+        np.testing.assert_array_equal(getattr(read, name), getattr(flows.milestones, name))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "why"),
+    [
+        ("flow", lambda column: column[::-1].copy(), "in order"),
+        ("flow", lambda column: column - 1000, "in order"),
+        ("flow", lambda column: column * 0, "at most 7 times"),
+        ("flow", lambda column: column[:-1], "expected"),
+        ("elapsed_s", lambda column: column * np.nan, "found nan"),
+        ("elapsed_s", lambda column: column - 1e6, "expected 0"),
+        ("conn_state", lambda column: column + 200, "expected 0 to 13"),
+        ("history_letters", lambda column: column + 100, "expected 0 to 24"),
+        ("orig_packets", lambda column: column - 1000, "expected -1"),
+        ("has_service", lambda column: column.astype(np.int64), "found"),
+    ],
+)
+def test_impossible_milestones_are_refused(
+    name: str, change: Callable[[np.ndarray], np.ndarray], why: str, tmp_path: Path
+) -> None:
+    flows, path = with_milestones(random_flows(5, 60)), tmp_path / "a.npz"
+    write_columns(flows, path)
+    _rewrite(path, f"milestones.{name}", _npy(change(getattr(flows.milestones, name)), tmp_path))
+    with pytest.raises(InputError, match=why) as refused:
+        read_columns(path)
+    assert "milestones" in refused.value.what
 
 
 def test_equal_flows_make_equal_bytes(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from thingwarden.domain.flow import Milestones
 from thingwarden.ingest.flow_key import FlowKeys
 from thingwarden.ingest.flow_table import FlowTable
 
@@ -22,8 +23,26 @@ def table(count: int) -> FlowTable:
     return flows
 
 
+def reached(flow: list[int], elapsed_s: list[float]) -> Milestones:
+    count = len(flow)
+    zeros = np.zeros(count, dtype=np.int64)
+    return Milestones(
+        flow=np.array(flow, dtype=np.int64),
+        elapsed_s=np.array(elapsed_s),
+        orig_bytes=zeros,
+        resp_bytes=zeros,
+        orig_packets=zeros + 4,
+        resp_packets=zeros,
+        conn_state=np.zeros(count, dtype=np.uint8),
+        history_letters=np.ones(count, dtype=np.uint8),
+        has_service=np.zeros(count, dtype=np.bool_),
+    )
+
+
 def test_all_columns_have_a_row_per_flow() -> None:
-    assert {len(getattr(table(3), each.name)) for each in fields(FlowTable)} == {3}
+    lengths = {each.name: len(getattr(table(3), each.name)) for each in fields(FlowTable)}
+    assert lengths.pop("milestones") == 0
+    assert set(lengths.values()) == {3}
     assert len(FlowTable.empty()) == 0
 
 
@@ -47,3 +66,19 @@ def test_putting_overwrites_all_but_the_keys() -> None:
     flows.put(np.array([0]), table(3).take(np.array([2])))
     assert flows.packets[:, 0].tolist() == [2, 1, 2]
     assert flows.keys.digest.tolist() == [0, 1, 2]
+
+
+def test_milestones_go_where_their_flows_go() -> None:
+    flows = table(3)
+    flows.add_milestones(reached([0, 2], [0.1, 0.2]))
+    flows.add_milestones(reached([0, 1], [1.1, 1.2]))
+    assert flows.milestones.flow.tolist() == [0, 0, 1, 2]
+    assert flows.milestones.elapsed_s.tolist() == [0.1, 1.1, 1.2, 0.2]
+    taken = flows.take(np.array([2, 0]))
+    assert taken.milestones.flow.tolist() == [0, 1, 1]
+    assert taken.milestones.elapsed_s.tolist() == [0.2, 0.1, 1.1]
+    assert flows.join(taken).milestones.flow.tolist() == [0, 0, 1, 2, 3, 4, 4]
+    put = table(4)
+    put.put(np.array([3, 1]), taken)
+    assert put.milestones.flow.tolist() == [1, 1, 3]
+    assert put.milestones.elapsed_s.tolist() == [0.1, 1.1, 0.2]

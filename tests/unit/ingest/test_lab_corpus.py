@@ -67,6 +67,14 @@ def test_another_manifest_is_refused(folder: Path, change: dict[str, object]) ->
         read_manifest(folder)
 
 
+def test_a_corpus_of_an_earlier_version_is_told_from_a_damaged_one(folder: Path) -> None:
+    path = folder / MANIFEST_FILE
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"format": "thingwarden-lab-corpus/1"}))
+    with pytest.raises(InputError, match="made by another version") as refused:
+        read_manifest(folder)
+    assert "thingwarden lab corpus" in (refused.value.hint or "")
+
+
 @pytest.mark.parametrize("file", ["../secret.npz", "/etc/passwd", "a/b.npz", "net.txt"])
 def test_a_file_outside_the_folder_is_refused(folder: Path, file: str) -> None:
     path = folder / MANIFEST_FILE

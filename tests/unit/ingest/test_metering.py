@@ -20,7 +20,7 @@ from packet_builder import (
     udp,
     udp_datagram,
 )
-from thingwarden.domain.flow import address_from_words
+from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
 from thingwarden.ingest import metering
 
 
@@ -155,3 +155,40 @@ def test_open_flows_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     flows = meter([*(tcp(0.01 * n, "S", n, client_port=1000 + n) for n in range(50)), udp(2.0)])
     assert len(flows) == 51
     assert flows.orig_packets.tolist() == [1] * 51
+
+
+def milestones(flows: FlowBatch) -> list[tuple[float, int, int, str, int]]:
+    """Elapsed seconds, packets of both ends, state and letters of history."""
+    noted = flows.milestones
+    assert noted is not None
+    names = [CONN_STATES[code] for code in noted.conn_state]
+    columns = (noted.elapsed_s.round(6), noted.orig_packets, noted.resp_packets, names, noted.history_letters)
+    return list(zip(*(list(column) for column in columns), strict=True))
+
+
+def test_a_flow_is_looked_at_by_packets_and_by_age_and_each_packet_once() -> None:
+    flows = meter([udp(0.02 * number) for number in range(300)])
+    assert milestones(flows) == [
+        (0.06, 4, 0, "S0", 1), (0.3, 16, 0, "S0", 1), (1.0, 51, 0, "S0", 1), (1.26, 64, 0, "S0", 1),
+        (5.1, 256, 0, "S0", 1),
+    ]  # fmt: skip
+    late = meter([udp(0.0), udp(12.0), udp(13.0), udp(70.0, from_client=False)])
+    assert milestones(late) == [(12.0, 2, 0, "S0", 1), (70.0, 3, 1, "SF", 2)]
+
+
+def test_a_milestone_says_what_a_connection_was_then() -> None:
+    flows = meter(conversation())
+    (noted,) = milestones(flows)
+    assert noted == (0.3, 3, 1, "S1", 4)
+    assert flows.milestones is not None
+    assert (flows.milestones.orig_bytes[0], flows.milestones.resp_bytes[0]) == (5, 0)
+    assert histories(flows)[0][: noted[4]] == "ShAD"
+
+
+def test_a_connection_that_both_ends_closed_reaches_no_more_milestones() -> None:
+    after = [tcp(0.8 + 0.1 * number, "A", 107, 909) for number in range(20)]
+    assert len(milestones(meter([*conversation(), *after]))) == 1
+
+
+def test_short_flows_have_none() -> None:
+    assert milestones(meter([udp(0.0), udp(0.5), tcp(0.0, "S", 1)])) == []
