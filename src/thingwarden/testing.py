@@ -118,6 +118,7 @@ class FlowWordEncoder:
             device=np.array(device_column, dtype=np.int32),
             flow=np.array(flow, dtype=np.int64),
             is_close=np.array(is_close, dtype=np.bool_),
+            is_probe=np.zeros(len(rows), dtype=np.bool_),
             is_orig=np.array(is_orig_column, dtype=np.bool_),
             known_at_s=np.array(known_at_s, dtype=np.float64),
             starts_sentence=np.zeros(len(rows), dtype=np.bool_),

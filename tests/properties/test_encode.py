@@ -12,10 +12,10 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from flow_builder import LAN, OUTSIDE, VOCABULARY, assert_same_words, join_chunks, random_flows
+from flow_builder import LAN, OUTSIDE, VOCABULARY, assert_same_words, join_chunks, random_flows, with_milestones
 from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
 from thingwarden.domain.word import WordBatch
-from thingwarden.encode import rhythm, sentence
+from thingwarden.encode import neighbours, rhythm, sentence
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.word import known_at_s
 from thingwarden.testing import take_words
@@ -35,20 +35,22 @@ def small_tables(housekeeping_events: int = 53) -> Iterator[None]:
         patch.setattr(sentence, "DEVICE_LIMIT", 6)
         patch.setattr(sentence, "NEW_DEVICES_PER_HOUSEKEEPING", 4)
         patch.setattr(rhythm, "MEMORY_LIMIT", 8)
+        patch.setattr(neighbours, "KNOWN_LIMIT", 6)
         yield
 
 
 @few
 @given(seed=seeds, chunk_words=st.sampled_from([1, 2, 7, 64, 500]), is_timed=st.booleans())
 def test_the_cut_of_a_chunk_changes_no_word(seed: int, chunk_words: int, is_timed: bool) -> None:
-    flows = replace(random_flows(seed, 150), is_timed=is_timed)
+    flows = replace(with_milestones(random_flows(seed, 150), seed), is_timed=is_timed)
     assert_same_words(encode(flows, chunk_words), encode(flows))
+    assert encode(flows).is_probe.any() == is_timed
 
 
 @few
 @given(seed=seeds, chunk_words=st.integers(1, 120))
 def test_not_even_where_tables_overflow(seed: int, chunk_words: int) -> None:
-    flows = random_flows(seed, 200, hosts=20, peers=40, span_s=30)
+    flows = with_milestones(random_flows(seed, 200, hosts=20, peers=40, span_s=30), seed)
     with small_tables():
         whole, cut = SentenceEncoder(VOCABULARY), SentenceEncoder(VOCABULARY)
         assert_same_words(join_chunks(cut.encode(flows, chunk_words)), join_chunks(whole.encode(flows)))
@@ -58,7 +60,7 @@ def test_not_even_where_tables_overflow(seed: int, chunk_words: int) -> None:
 
 @pytest.mark.parametrize("chunk_words", [1000, 4095, 4096, 4097])
 def test_nor_around_the_housekeeping_mark(chunk_words: int) -> None:
-    flows = random_flows(5, 2500)
+    flows = with_milestones(random_flows(5, 2500))
     assert_same_words(encode(flows, chunk_words), encode(flows, 1 << 20))
 
 
@@ -124,3 +126,60 @@ def test_the_hour_means_nothing(seed: int, shift_s: int) -> None:
     flows = random_flows(seed, 150)
     words, later = encode(flows), encode(replace(flows, started_at_s=flows.started_at_s + shift_s))
     assert_same_words(replace(later, known_at_s=words.known_at_s), words)
+
+
+@few
+@given(seed=seeds, overflows=st.booleans(), chunk_words=st.sampled_from([3, 64, 8192]))
+def test_probes_change_no_other_word(seed: int, overflows: bool, chunk_words: int) -> None:
+    flows = with_milestones(random_flows(seed, 200, hosts=12, span_s=60), seed)
+    with small_tables(53 if overflows else 4096):
+        probed, plain = encode(flows, chunk_words), encode(replace(flows, milestones=None))
+    assert probed.is_probe.sum() > 20
+    assert_same_words(take_words(probed, ~probed.is_probe), plain)
+
+
+@few
+@given(seed=seeds, other=seeds)
+def test_a_probe_knows_nothing_of_what_comes_after_it(seed: int, other: int) -> None:
+    flows, fate = with_milestones(random_flows(seed, 120), seed), random_flows(other, 120)
+    noted = flows.milestones
+    assert noted is not None
+    last_s = np.zeros(len(flows))
+    last_s[noted.flow] = noted.elapsed_s
+    letters = np.zeros(len(flows), dtype=np.int64)
+    np.maximum.at(letters, noted.flow, noted.history_letters)
+    ends = {name: getattr(fate, name) for name in ("orig_bytes", "resp_bytes", "orig_packets", "resp_packets",
+                                                   "conn_state")}  # fmt: skip
+    history = [
+        old[:count].ljust(count, b"x") + new
+        for old, count, new in zip(flows.history.tolist(), letters, fate.history.tolist(), strict=True)
+    ]
+    kept = [old[:count].ljust(count, b"x") for old, count in zip(flows.history.tolist(), letters, strict=True)]
+    begun = replace(flows, history=np.array(kept, dtype="S24"))
+    altered = replace(
+        flows, history=np.array(history, dtype="S24"), duration_s=np.nan_to_num(fate.duration_s) + last_s, **ends
+    )
+    # Outcomes that are known change what later words remember; only what stands before the first can be compared.
+    for row in range(0, 120, 10):
+        one, two = _only_differing(begun, altered, row)
+        parting_s = min(known_at_s(one)[row], known_at_s(two)[row])
+        assert_same_words(_up_to(encode(one), parting_s), _up_to(encode(two), parting_s))
+
+
+def _only_differing(begun: FlowBatch, altered: FlowBatch, row: int) -> tuple[FlowBatch, FlowBatch]:
+    """The same flows, but for how one of them goes on."""
+    columns = ("orig_bytes", "resp_bytes", "orig_packets", "resp_packets", "conn_state", "duration_s", "history")
+    changed = {name: getattr(begun, name).copy() for name in columns}
+    for name, values in changed.items():
+        values[row] = getattr(altered, name)[row]
+    return begun, replace(begun, **changed)
+
+
+def test_words_of_one_flow_come_as_opening_probes_closing() -> None:
+    words = encode(with_milestones(random_flows(7, 300)))
+    assert (np.diff(words.known_at_s) >= 0).all()
+    kinds = words.is_probe + 2 * words.is_close
+    for flow in range(300):
+        for is_orig in (True, False):
+            mine = kinds[(words.flow == flow) & (words.is_orig == is_orig)].tolist()
+            assert mine == sorted(mine) and mine.count(0) == mine.count(2) <= 1

@@ -128,14 +128,15 @@ def device_hour_maxima(chunks: Iterable[tuple[WordBatch, Scores]], calibration: 
             mine = np.flatnonzero(words.device == device)
             maxima.update({(device, hour): maxima.get((device, hour), 0) for hour in np.unique(hours[mine]).tolist()})
             first = said.get(device, 0)
+            said_upto = first + np.cumsum(~words.is_probe[mine])
             for rank in np.flatnonzero(evidence.gain[mine]).tolist():
-                row, number = mine[rank], first + rank + 1
+                row, number = mine[rank], int(said_upto[rank])
                 key = (device, int(evidence.role[row]))
                 value, last = statistic.get(key, (0, 0))
                 value = max(0, value - drift * max(0, number - last - 1)) + int(evidence.gain[row])
                 statistic[key] = value, number
                 maxima[device, int(hours[row])] = max(maxima[device, int(hours[row])], value)
-            said[device] = first + len(mine)
+            said[device] = int(said_upto[-1])
     return np.fromiter(maxima.values(), np.float64, len(maxima)) / QUANTA_PER_NAT
 
 

@@ -144,7 +144,7 @@ class Correlator:
         steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
         rows = np.flatnonzero(evidence.gain > 0)
-        number = self._number_words(words.device)[rows]
+        number = self._number_words(words.device, words.is_probe)[rows]
         stream = Stream(
             device=words.device[rows],
             role=evidence.role[rows],
@@ -207,15 +207,16 @@ class Correlator:
                     steps.append(self._end((index, role), track, flows))
         return steps
 
-    def _number_words(self, device: npt.NDArray[np.int32]) -> npt.NDArray[np.int64]:
-        """How many words each word's device has said, this one included, int64 (n,)."""
+    def _number_words(self, device: npt.NDArray[np.int32], is_probe: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
+        """How many words each word's device has said, this one included unless it is a probe, int64 (n,)."""
         self._word_counts = _grown(self._word_counts, int(device.max()) + 1)
         order = np.argsort(device, kind="stable")
-        counts = np.bincount(device)
-        rank = np.arange(len(device)) - np.repeat(np.cumsum(counts) - counts, counts)
+        counts, said = np.bincount(device), ~is_probe[order]
+        before = np.concatenate([[0], np.cumsum(said)])
+        starts = np.cumsum(counts) - counts
         number = np.empty(len(device), dtype=np.int64)
-        number[order] = rank + 1 + self._word_counts[device[order]]
-        self._word_counts[: len(counts)] += counts
+        number[order] = before[1:] - np.repeat(before[starts], counts) + self._word_counts[device[order]]
+        self._word_counts[: len(counts)] += np.bincount(device[~is_probe], minlength=len(counts))
         return number
 
     def _columns(
@@ -229,6 +230,7 @@ class Correlator:
             flow=words.flow[rows],
             is_orig=words.is_orig[rows],
             is_close=words.is_close[rows],
+            is_probe=words.is_probe[rows],
             known_at_s=words.known_at_s[rows],
             log_odds=evidence.log_odds[rows],
             attack_class=evidence.attack_class[rows],
@@ -242,13 +244,14 @@ class Correlator:
         """Sightings in the shape of words of evidence, which open or close no flow."""
         given, rows = self._corroborator.sightings, statements.sighting
         later = [
-            np.count_nonzero(words.device[position:] == device)
+            np.count_nonzero((words.device[position:] == device) & ~words.is_probe[position:])
             for position, device in zip(statements.position.tolist(), statements.device.tolist(), strict=True)
         ]
         columns = EvidenceColumns(
             flow=given.flow[rows],
             is_orig=given.is_orig[rows],
             is_close=np.zeros(len(rows), dtype=np.bool_),
+            is_probe=np.zeros(len(rows), dtype=np.bool_),
             known_at_s=statements.at_s,
             log_odds=statements.log_odds,
             attack_class=statements.attack_class,

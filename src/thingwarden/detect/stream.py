@@ -54,14 +54,19 @@ def merge_streams(first: Stream, second: Stream) -> Stream:
 
 
 def within_reach(parts: Sequence[EvidenceColumns]) -> list[EvidenceColumns]:
-    """The model's words of evidence among the last ``WINDOW_WORDS`` words of their device."""
-    parts = [pick(part, part.sighting == NO_SIGHTING) if (part.sighting >= 0).any() else part for part in parts]
+    """The remembered words of evidence among the last ``WINDOW_WORDS`` words of their device: no sighting, no probe."""
+    parts = [_remembered(part) for part in parts]
     parts = [part for part in parts if len(part.number)]
     if not parts:
         return []
     oldest = int(parts[-1].number[-1]) - WINDOW_WORDS
     near = [part for part in parts if part.number[-1] > oldest]
     return [pick(part, part.number > oldest) if part.number[0] <= oldest else part for part in near]
+
+
+def _remembered(part: EvidenceColumns) -> EvidenceColumns:
+    is_kept = (part.sighting == NO_SIGHTING) & ~part.is_probe
+    return part if is_kept.all() else pick(part, is_kept)
 
 
 def pick(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:

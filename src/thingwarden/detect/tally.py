@@ -16,7 +16,14 @@ import numpy.typing as npt
 
 from thingwarden.detect.evidence import probability_from_log_odds
 from thingwarden.domain.detection import Detection
-from thingwarden.domain.flow import CONN_STATE_CODE, CONN_STATES, FlowBatch, IpAddress, address_from_words
+from thingwarden.domain.flow import (
+    CONN_STATE_CODE,
+    CONN_STATES,
+    MOST_MILESTONES,
+    FlowBatch,
+    IpAddress,
+    address_from_words,
+)
 from thingwarden.domain.incident import Contact, Rhythm
 from thingwarden.domain.taxonomy import CLASSES
 
@@ -32,6 +39,8 @@ SHOWN_OF_A_CLASS: Final = 3
 hide behind its own flood."""
 
 SHOWN_DETECTIONS: Final = 5
+MOST_WORDS: Final = 2 + MOST_MILESTONES
+"""Words of evidence that one flow can give on one side: its opening, its probes, its closing."""
 
 MAX_SIGHTINGS: Final = 256
 """Sightings remembered per incident; an engine that fires at everything does not make it grow."""
@@ -61,13 +70,14 @@ class EvidenceColumns:
 
     Attributes:
         flow: int64 (n,), row in the flows.
-        is_orig, is_close: bool (n,), as in ``WordBatch``.
+        is_orig, is_close, is_probe: bool (n,), as in ``WordBatch``.
         known_at_s: float64 (n,).
         log_odds: float64 (n,), calibrated.
         attack_class: int8 (n,), index into ``CLASSES``.
         is_first: bool (n,), the flow's first word of evidence on this side.
         gain: int64 (n,), quanta that the word adds to the alarm statistic.
-        number: int64 (n,), the how-manyth word of its device it is, from 1; of a sighting, the device's last before it.
+        number: int64 (n,), the how-manyth word of its device it is, from 1; of a probe or a sighting, the device's last
+            before it.
         sighting: int64 (n,), row in the ``SightingBatch`` where somebody else's knowledge is the evidence, else
             ``NO_SIGHTING``.
     """
@@ -75,6 +85,7 @@ class EvidenceColumns:
     flow: npt.NDArray[np.int64]
     is_orig: npt.NDArray[np.bool_]
     is_close: npt.NDArray[np.bool_]
+    is_probe: npt.NDArray[np.bool_]
     known_at_s: npt.NDArray[np.float64]
     log_odds: npt.NDArray[np.float64]
     attack_class: npt.NDArray[np.int8]
@@ -131,7 +142,7 @@ class Tally:
     def add(self, words: EvidenceColumns, flows: FlowBatch) -> None:
         """Count further evidence, in order."""
         start = flows.started_at_s[words.flow]
-        seen = np.where(words.is_close, flows.ended_at_s[words.flow], start)
+        seen = np.where(words.is_close, flows.ended_at_s[words.flow], np.maximum(start, words.known_at_s))
         self.first_seen_s = min(self.first_seen_s, float(start.min()))
         self.last_seen_s = max(self.last_seen_s, float(seen.max()))
         probability = np.rint(probability_from_log_odds(words.log_odds) * _MILLIONTHS).astype(np.int64)
@@ -180,7 +191,7 @@ class Tally:
         return service
 
     def _add_loudest(self, words: EvidenceColumns) -> None:
-        keep = 2 * SHOWN_DETECTIONS  # a flow has two words, so this many words hold enough distinct flows
+        keep = MOST_WORDS * SHOWN_DETECTIONS  # so many words hold enough distinct flows
         order = np.lexsort((~words.is_close, words.flow, -words.log_odds))[:keep]
         rows = zip(
             (-words.log_odds[order]).tolist(),

@@ -20,11 +20,15 @@ UNATTRIBUTED: Final = 0
 class WordBatch:
     """Encoded flows in the order in which they became knowable; n words of F fields.
 
+    A flow gives an opening and a closing word, and between them probes: how it stood at its milestones. A probe is
+    judged by what its device had said until then and then forgotten: no later word is judged in its light.
+
     Attributes:
         fields: uint8 (n, F), bucket of each field; 0 means masked or unknown.
         device: int32 (n,), index of the device whose sentence the word belongs to; 0 is ``UNATTRIBUTED``.
         flow: int64 (n,), row of the flow in the ``FlowBatch`` that was encoded.
-        is_close: bool (n,), true for the word that tells the flow's outcome, false for its opening.
+        is_close: bool (n,), true for the word that tells the flow's outcome, false for its opening and its probes.
+        is_probe: bool (n,), true for the words that are never remembered.
         is_orig: bool (n,), whether the device is the flow's originator.
         known_at_s: float64 (n,), Unix seconds at which the word could first be known; never falls.
         starts_sentence: bool (n,), whether the device's state must be cleared before this word.
@@ -34,6 +38,7 @@ class WordBatch:
     device: npt.NDArray[np.int32]
     flow: npt.NDArray[np.int64]
     is_close: npt.NDArray[np.bool_]
+    is_probe: npt.NDArray[np.bool_]
     is_orig: npt.NDArray[np.bool_]
     known_at_s: npt.NDArray[np.float64]
     starts_sentence: npt.NDArray[np.bool_]
@@ -54,7 +59,8 @@ class Scores:
         class_probability: float32 (n, C), over ``taxonomy.CLASSES``; rows sum to one.
         ton_probability: float32 (n, 10), over ``taxonomy.TON_CLASSES``.
         role_probability: float32 (n, 3), over ``ROLES``.
-        surprise_nats: float32 (n,), -log p of the word given what the device said before.
+        surprise_nats: float32 (n,), -log p of the word given what the device said before; NaN for a probe, which
+            nothing foretells.
     """
 
     class_probability: npt.NDArray[np.float32]

@@ -7,14 +7,14 @@ Must never: let a word depend on a later packet, on how the stream is cut, or on
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.device import Device
-from thingwarden.domain.flow import FlowBatch, address_from_words
+from thingwarden.domain.flow import FlowBatch, Milestones, address_from_words
 from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 from thingwarden.encode.address import (
     IpNetwork,
@@ -25,17 +25,20 @@ from thingwarden.encode.address import (
     peer_kinds,
 )
 from thingwarden.encode.memory import SlotTable
+from thingwarden.encode.neighbours import Neighbours
 from thingwarden.encode.rhythm import RENEWED_FIELDS, Rhythm
-from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, Vocabulary
-from thingwarden.encode.word import add_outcome, directions, known_at_s, open_buckets
+from thingwarden.encode.vocabulary import CLOSE_KIND, FIELD_INDEX, FIELD_NAMES, OPEN_KIND, PROBE_KIND, Vocabulary
+from thingwarden.encode.word import Outcome, add_outcome, directions, known_at_s, open_buckets
 
 HOUSEKEEPING_EVENTS: Final = 4096
-"""Tables are trimmed only when this many flow events have passed, so that trimming never depends on chunking."""
+"""Tables are trimmed only when this many openings and closings have passed: trimming never depends on chunking, nor on
+whether a source has probes."""
 
 DEVICE_LIMIT: Final = 4096
 NEW_DEVICES_PER_HOUSEKEEPING: Final = 256
 """More new local addresses than this among 4,096 events are a spoofed flood: the rest stays unattributed."""
 
+_KINDS_IN_ORDER: Final = (OPEN_KIND, PROBE_KIND, CLOSE_KIND)
 _RENEWED: Final = [FIELD_INDEX[name] for name in RENEWED_FIELDS]
 
 
@@ -56,6 +59,7 @@ class SentenceEncoder:
         self._table["last_at_s"][UNATTRIBUTED] = np.inf
         self._devices = [Device(index=UNATTRIBUTED, mac=None, address=None)]
         self._rhythm = Rhythm()
+        self._neighbours = Neighbours()
         self._event_count = 0
         self._admitted_count = 0
 
@@ -67,7 +71,7 @@ class SentenceEncoder:
     @property
     def evicted_count(self) -> int:
         """Devices and remembered peers forgotten because a table was full."""
-        return self._table.evicted_count + self._rhythm.evicted_count
+        return self._table.evicted_count + self._rhythm.evicted_count + self._neighbours.evicted_count
 
     def encode(self, flows: FlowBatch, chunk_words: int = 8192) -> Iterator[WordBatch]:
         """Yield the flows' words in the order in which they become knowable.
@@ -80,65 +84,127 @@ class SentenceEncoder:
         if not flows.is_timed:
             yield from self._encode_untimed(flows, chunk_events)
             return
-        ends = _Ends.of(flows, self._local_networks)
-        opened = np.zeros((len(flows), 2, len(FIELD_NAMES)), dtype=np.uint8)
-        at_s, row, is_close = _ordered_events(flows)
-        start = 0
-        while start < len(row):
-            due = HOUSEKEEPING_EVENTS - self._event_count % HOUSEKEEPING_EVENTS
-            part = slice(start, min(len(row), start + min(chunk_events, due)))
-            yield self._encode_events(flows, ends, opened, at_s[part], row[part], is_close[part])
-            self._event_count += part.stop - start
-            start = part.stop
-            if self._event_count % HOUSEKEEPING_EVENTS == 0:
+        batch = _Batch(
+            flows=replace(flows, milestones=None),  # what is taken word by word must not drag them along
+            noted=flows,
+            ends=_Ends.of(flows, self._local_networks),
+            opened=np.zeros((len(flows), 2, len(FIELD_NAMES)), dtype=np.uint8),
+        )
+        events = _Events.of(flows)
+        remembered = np.flatnonzero(events.kind != PROBE_KIND)
+        start, passed = 0, 0
+        while start < len(events):
+            due = passed + HOUSEKEEPING_EVENTS - self._event_count % HOUSEKEEPING_EVENTS
+            mark = int(remembered[due - 1]) + 1 if due <= len(remembered) else len(events)
+            stop = min(mark, start + chunk_events)
+            words = self._encode_events(batch, events.take(slice(start, stop)))
+            if len(words):
+                yield words
+            count = int(np.searchsorted(remembered, stop)) - passed
+            self._event_count, passed, start = self._event_count + count, passed + count, stop
+            if count and self._event_count % HOUSEKEEPING_EVENTS == 0:
                 self._trim()
 
     def _trim(self) -> None:
         self._admitted_count = 0
         self._table.evict()
         self._rhythm.trim()
+        self._neighbours.trim()
 
-    def _encode_events(
-        self,
-        flows: FlowBatch,
-        ends: _Ends,
-        opened: npt.NDArray[np.uint8],
-        at_s: npt.NDArray[np.float64],
-        row: npt.NDArray[np.int64],
-        is_close: npt.NDArray[np.bool_],
-    ) -> WordBatch:
-        event, side = np.nonzero(ends.speaks[row])
-        word_row, word_close, word_at_s = row[event], is_close[event], at_s[event]
-        key = ends.key[word_row, side]
-        evidence = (side == 0) | (word_close & ends.answered[word_row])
-        device, starts = self._attribute(flows, key, word_row, side, evidence, word_at_s)
-        picked = flows.take(word_row)
-        own, peer = _own_and_peer(picked, side)
-        words = open_buckets(picked, directions(side == 0, ends.both_local[word_row]), peer_kinds(own, peer))
+    def _encode_events(self, batch: _Batch, events: _Events) -> WordBatch:
+        flows, ends = batch.flows, batch.ends
+        event, side = np.nonzero(ends.speaks[events.row])
+        row, kind, at_s = events.row[event], events.kind[event], events.at_s[event]
+        is_close, is_probe = kind == CLOSE_KIND, kind == PROBE_KIND
+        key = ends.key[row, side]
+        evidence = np.where(side == 0, ~is_probe, is_close & ends.answered[row])
+        device, starts = self._attribute(flows, key, row, side, evidence, at_s, is_probe)
+        words = np.zeros((len(row), len(FIELD_NAMES)), dtype=np.uint8)
+        said = np.flatnonzero(~is_probe)
+        picked = flows.take(row[said])
+        own, peer = _own_and_peer(picked, side[said])
+        kinds = self._peer_kinds(own, peer, event[said], kind[said], flows, events)
+        spoken = open_buckets(picked, directions(side[said] == 0, ends.both_local[row[said]]), kinds)
         self._rhythm.fill(
-            words,
-            device=device,
-            device_key=np.where(device == UNATTRIBUTED, np.uint64(0), key),
+            spoken,
+            device=device[said],
+            device_key=np.where(device[said] == UNATTRIBUTED, np.uint64(0), key[said]),
             peer_key=hash_columns(peer[:, 0], peer[:, 1]),
-            is_orig=side == 0,
-            is_close=word_close,
-            at_s=word_at_s,
+            is_orig=side[said] == 0,
+            is_close=is_close[said],
+            at_s=at_s[said],
             flows=picked,
         )
-        opened[word_row[~word_close], side[~word_close]] = words[~word_close]
-        closing = opened[word_row[word_close], side[word_close]]
-        closing[:, _RENEWED] = words[word_close][:, _RENEWED]
-        add_outcome(closing, picked.take(word_close), self._vocabulary)
-        words[word_close] = closing
+        self._close(spoken, batch, row[said], side[said], is_close[said], picked)
+        words[said] = spoken
+        heard = ~is_probe | (device != UNATTRIBUTED)  # nobody is accused by a probe of nobody's flow
+        probes = np.flatnonzero(is_probe & heard)
+        if len(probes):
+            words[probes] = self._probe(batch, row[probes], side[probes], events.milestone[event[probes]])
         return WordBatch(
-            fields=words,
-            device=device.astype(np.int32),
-            flow=word_row,
-            is_close=word_close,
-            is_orig=side == 0,
-            known_at_s=word_at_s,
-            starts_sentence=starts,
+            fields=words[heard],
+            device=device[heard].astype(np.int32),
+            flow=row[heard],
+            is_close=is_close[heard],
+            is_probe=is_probe[heard],
+            is_orig=side[heard] == 0,
+            known_at_s=at_s[heard],
+            starts_sentence=starts[heard],
         )
+
+    def _peer_kinds(
+        self,
+        own: npt.NDArray[np.uint64],
+        peer: npt.NDArray[np.uint64],
+        event: npt.NDArray[np.int64],
+        kind: npt.NDArray[np.uint8],
+        flows: FlowBatch,
+        events: _Events,
+    ) -> npt.NDArray[np.uint8]:
+        """By address, and for openings by what the peer did before; a closing word takes its opening's."""
+        kinds = peer_kinds(own, peer)
+        opens = np.flatnonzero(kind == OPEN_KIND)
+        refined = kinds[opens]
+        spoken = np.flatnonzero(events.kind != PROBE_KIND)
+        self._neighbours.name(
+            refined,
+            peer[opens],
+            np.searchsorted(spoken, event[opens]),
+            flows=flows,
+            row=events.row[spoken],
+            is_close=events.kind[spoken] == CLOSE_KIND,
+            at_s=events.at_s[spoken],
+        )
+        kinds[opens] = refined
+        return kinds
+
+    def _close(
+        self,
+        words: npt.NDArray[np.uint8],
+        batch: _Batch,
+        row: npt.NDArray[np.int64],
+        side: npt.NDArray[np.int64],
+        is_close: npt.NDArray[np.bool_],
+        picked: FlowBatch,
+    ) -> None:
+        """Keep the openings among the words, and make of each closing word its opening and the outcome."""
+        batch.opened[row[~is_close], side[~is_close]] = words[~is_close]
+        closing = batch.opened[row[is_close], side[is_close]]
+        closing[:, _RENEWED] = words[is_close][:, _RENEWED]
+        add_outcome(closing, Outcome.of(picked.take(is_close)), self._vocabulary)
+        words[is_close] = closing
+
+    def _probe(
+        self,
+        batch: _Batch,
+        row: npt.NDArray[np.int64],
+        side: npt.NDArray[np.int64],
+        milestone: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.uint8]:
+        """A flow's opening, and how the flow stood at a milestone."""
+        words: npt.NDArray[np.uint8] = batch.opened[row, side]
+        add_outcome(words, Outcome.so_far(batch.noted, milestone), self._vocabulary, PROBE_KIND)
+        return words
 
     def _attribute(
         self,
@@ -148,6 +214,7 @@ class SentenceEncoder:
         side: npt.NDArray[np.int64],
         evidence: npt.NDArray[np.bool_],
         at_s: npt.NDArray[np.float64],
+        is_probe: npt.NDArray[np.bool_],
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Device index of each word, and where a device's sentence starts."""
         unique, inverse = np.unique(key, return_inverse=True)
@@ -168,7 +235,7 @@ class SentenceEncoder:
             self._describe(flows, slots[newcomers], row[first[newcomers]], side[first[newcomers]])
         has_slot = slots >= 0
         device = np.where(has_slot[inverse] & (np.arange(len(key)) >= first[inverse]), slots[inverse], UNATTRIBUTED)
-        attributed = device != UNATTRIBUTED
+        attributed = (device != UNATTRIBUTED) & ~is_probe
         np.maximum.at(self._table["last_at_s"], device[attributed], at_s[attributed])
         return device, starts
 
@@ -195,12 +262,13 @@ class SentenceEncoder:
             own, peer = _own_and_peer(part, (~is_orig).astype(np.int64))
             opening = open_buckets(part, directions(is_orig, ends.both_local), peer_kinds(own, peer))
             closing = opening.copy()
-            add_outcome(closing, part, self._vocabulary)
+            add_outcome(closing, Outcome.of(part), self._vocabulary)
             yield WordBatch(
                 fields=np.stack([opening, closing], axis=1).reshape(-1, len(FIELD_NAMES)),
                 device=np.full(2 * len(row), UNATTRIBUTED, dtype=np.int32),
                 flow=np.repeat(row, 2),
                 is_close=np.tile([False, True], len(row)),
+                is_probe=np.zeros(2 * len(row), dtype=np.bool_),
                 is_orig=np.repeat(is_orig, 2),
                 known_at_s=np.zeros(2 * len(row)),
                 starts_sentence=np.tile([True, False], len(row)),
@@ -214,14 +282,36 @@ def local_ends(flows: FlowBatch, networks: Sequence[IpNetwork] = ()) -> npt.NDAr
     return np.stack([orig, resp], axis=1)
 
 
-def _ordered_events(
-    flows: FlowBatch,
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Instants, flow rows and kinds of all openings and closings, in knowable order."""
-    count = len(flows)
-    at_s = np.concatenate([flows.started_at_s, np.maximum(known_at_s(flows), flows.started_at_s)])
-    order = np.argsort(at_s, kind="stable")
-    return at_s[order], order % max(count, 1), order >= count
+@dataclass(frozen=True, slots=True)
+class _Events:
+    """Openings, milestones and closings of a batch of flows in knowable order; of one instant in that order."""
+
+    at_s: npt.NDArray[np.float64]
+    row: npt.NDArray[np.int64]
+    kind: npt.NDArray[np.uint8]
+    milestone: npt.NDArray[np.int64]  # row in the batch's milestones, meaningless where the kind is another
+
+    def __len__(self) -> int:
+        return len(self.row)
+
+    def take(self, part: slice) -> _Events:
+        return _Events(self.at_s[part], self.row[part], self.kind[part], self.milestone[part])
+
+    @classmethod
+    def of(cls, flows: FlowBatch) -> _Events:
+        noted = flows.milestones or Milestones.empty()
+        reached_at_s = flows.started_at_s[noted.flow] + noted.elapsed_s
+        closed_at_s = np.maximum(known_at_s(flows), flows.started_at_s)
+        at_s = np.concatenate([flows.started_at_s, reached_at_s, closed_at_s])
+        order = np.argsort(at_s, kind="stable")
+        every = np.arange(len(flows))
+        kinds = np.repeat(np.array(_KINDS_IN_ORDER, dtype=np.uint8), [len(flows), len(noted), len(flows)])
+        return cls(
+            at_s=at_s[order],
+            row=np.concatenate([every, noted.flow, every])[order],
+            kind=kinds[order],
+            milestone=order - len(flows),
+        )
 
 
 def _own_and_peer(
@@ -235,6 +325,16 @@ def _own_and_peer(
 
 def _mac_text(mac: int) -> str:
     return ":".join(f"{mac >> shift & 0xFF:02x}" for shift in range(40, -8, -8))
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """The flows that are being encoded."""
+
+    flows: FlowBatch  # without milestones
+    noted: FlowBatch  # with them
+    ends: _Ends
+    opened: npt.NDArray[np.uint8]  # (n, 2, F): what the opening word said, by flow and side
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,7 +49,12 @@ PROTO_NAMES: Final = ("masked", "tcp", "udp", "icmp", "icmp6", "igmp", "sctp", "
 
 PEER_KINDS: Final = (
     "masked", "same_lan", "private", "link_local", "internet", "multicast", "broadcast", "self", "unspecified",
+    "gateway", "dns_server", "unknown",
 )  # fmt: skip
+"""By address, and the last three by what the peer was seen doing: see ``neighbours``."""
+
+KINDS: Final = ("masked", "open", "close", "probe")
+OPEN_KIND, CLOSE_KIND, PROBE_KIND = (KINDS.index(name) for name in ("open", "close", "probe"))
 
 DIRECTIONS: Final = ("masked", "orig", "resp", "lan_orig", "lan_resp")
 NOVELTIES: Final = ("masked", "known_channel", "known_peer", "known_service", "all_new")
@@ -82,7 +87,7 @@ def _edge_size(edges: tuple[float, ...]) -> int:
 PORT_SIZE: Final = 1 + len(NAMED_PORTS) + len(PORT_RANGE_STARTS) + len(ICMP_TYPES) + 1
 
 OPEN_FIELDS: Final[dict[str, int]] = {
-    "kind": 3,
+    "kind": len(KINDS),
     "direction": len(DIRECTIONS),
     "proto": len(PROTO_NAMES),
     "resp_port": PORT_SIZE,
@@ -116,7 +121,7 @@ CLOSE_FIELDS: Final[dict[str, int]] = {
     "resp_packets": _edge_size(PACKET_EDGES),
     "same_size": len(SAME_SIZES),
 }
-"""Fields that only the closing word has, beside the learned ``service`` and ``history``."""
+"""Fields that only the closing word has, and as far as known the probe, beside ``service`` and ``history``."""
 
 LEARNED_FIELDS: Final = ("service", "history")
 FIELD_NAMES: Final = (*OPEN_FIELDS, *CLOSE_FIELDS, *LEARNED_FIELDS)

@@ -1,28 +1,30 @@
 """The fields of a word that its own flow shows, without any memory.
 
 In: rows of a ``FlowBatch``. Out: uint8 columns of buckets.
-Must never: use more of an opening word than the flow's first packet shows.
+Must never: use more for an opening word than the flow's first packet shows, or for a probe than was so far.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import CONN_STATE_CODE, UNKNOWN_COUNT, FlowBatch
+from thingwarden.domain.flow import CONN_STATE_CODE, HISTORY_LENGTH, UNKNOWN_COUNT, FlowBatch
 from thingwarden.encode.address import hash_columns
 from thingwarden.encode.vocabulary import (
     BYTE_EDGES,
+    CLOSE_KIND,
     DIRECTIONS,
     DURATION_EDGES_S,
     FIELD_INDEX,
     FIELD_NAMES,
     ICMP_TYPES,
     NAMED_PORTS,
+    OPEN_KIND,
     ORIG_PORT_CLASSES,
     PACKET_EDGES,
     PORT_RANGE_STARTS,
@@ -131,7 +133,7 @@ def open_buckets(flows: FlowBatch, direction: Buckets, peer_kind: Buckets) -> Bu
     """The fields of opening words that need no memory, uint8 (n, F); the others stay masked."""
     words = np.zeros((len(flows), len(FIELD_NAMES)), dtype=np.uint8)
     icmp = _IS_ICMP[flows.proto]
-    words[:, FIELD_INDEX["kind"]] = 1
+    words[:, FIELD_INDEX["kind"]] = OPEN_KIND
     words[:, FIELD_INDEX["direction"]] = direction
     words[:, FIELD_INDEX["proto"]] = _PROTO_BUCKET[flows.proto]
     words[:, FIELD_INDEX["resp_port"]] = np.where(icmp, _ICMP_BUCKET[flows.orig_port], _PORT_BUCKET[flows.resp_port])
@@ -141,10 +143,46 @@ def open_buckets(flows: FlowBatch, direction: Buckets, peer_kind: Buckets) -> Bu
     return words
 
 
-def add_outcome(words: Buckets, flows: FlowBatch, vocabulary: Vocabulary) -> None:
-    """Turn opening words into closing words in place: kind, and every field that only the outcome shows."""
+class Outcome(NamedTuple):
+    """What became of n flows, or had so far, in columns as ``FlowBatch`` has them."""
+
+    duration_s: npt.NDArray[np.float64]
+    orig_bytes: npt.NDArray[np.int64]
+    resp_bytes: npt.NDArray[np.int64]
+    orig_packets: npt.NDArray[np.int64]
+    resp_packets: npt.NDArray[np.int64]
+    conn_state: npt.NDArray[np.uint8]
+    service: npt.NDArray[np.bytes_]
+    history: npt.NDArray[np.bytes_]
+
+    @classmethod
+    def of(cls, flows: FlowBatch) -> Self:
+        """How the flows ended."""
+        return cls(*(getattr(flows, name) for name in cls._fields))
+
+    @classmethod
+    def so_far(cls, flows: FlowBatch, rows: npt.NDArray[np.int64]) -> Self:
+        """How the flows stood at ``rows`` of their milestones."""
+        assert flows.milestones is not None
+        noted = flows.milestones.at(rows)
+        letters = np.ascontiguousarray(flows.history[noted.flow]).view(np.uint8).reshape(-1, HISTORY_LENGTH)
+        letters = np.where(np.arange(HISTORY_LENGTH) < noted.history_letters[:, None], letters, np.uint8(0))
+        return cls(
+            duration_s=np.where(noted.elapsed_s > 0, noted.elapsed_s, np.nan),
+            orig_bytes=noted.orig_bytes,
+            resp_bytes=noted.resp_bytes,
+            orig_packets=noted.orig_packets,
+            resp_packets=noted.resp_packets,
+            conn_state=noted.conn_state,
+            service=np.where(noted.has_service, flows.service[noted.flow], np.bytes_(b"")),
+            history=np.ascontiguousarray(letters).view(f"S{HISTORY_LENGTH}").reshape(-1),
+        )
+
+
+def add_outcome(words: Buckets, flows: Outcome, vocabulary: Vocabulary, kind: int = CLOSE_KIND) -> None:
+    """Turn opening words into closing words or probes in place: kind, and the fields that only an outcome shows."""
     answered = _ANSWERED[flows.conn_state]
-    words[:, FIELD_INDEX["kind"]] = 2
+    words[:, FIELD_INDEX["kind"]] = kind
     words[:, FIELD_INDEX["conn_state"]] = flows.conn_state
     duration_s = np.where(np.isnan(flows.duration_s), UNKNOWN_COUNT, flows.duration_s)
     words[:, FIELD_INDEX["duration"]] = _measured(edge_buckets(duration_s, DURATION_EDGES_S), duration_s, answered)

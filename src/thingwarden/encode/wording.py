@@ -101,6 +101,9 @@ _PEERS: Final = {
     "broadcast": "everyone on the network",
     "self": "itself",
     "unspecified": "no address yet",
+    "gateway": "the gateway",
+    "dns_server": "a name server",
+    "unknown": "a local address never heard of before",
 }
 _NOVELTIES: Final = {
     "known_channel": "nothing new: this service of this address was used before",
@@ -308,7 +311,7 @@ def _history_text(tokens: Sequence[str], bucket: int) -> str:
 
 
 _FIELD_TEXTS: Final[dict[str, Callable[[int], str]]] = {
-    "kind": lambda bucket: ("", "a flow begins", "a flow has ended")[bucket],
+    "kind": lambda bucket: ("", "a flow begins", "a flow has ended", "a flow goes on")[bucket],
     "direction": partial(_named, DIRECTIONS, _DIRECTIONS),
     "proto": lambda bucket: PROTO_NAMES[bucket].upper() if PROTO_NAMES[bucket] != "other" else "another protocol",
     "resp_port": _port_text,

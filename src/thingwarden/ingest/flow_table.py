@@ -82,7 +82,7 @@ class FlowTable:
     def blank(cls, keys: FlowKeys) -> Self:
         """Flows of these keys of which nothing is known yet."""
         n = len(keys)
-        columns = {name: np.zeros((n, *shape), dtype=dtype) for name, (shape, dtype) in _COLUMNS.items()}
+        columns: dict[str, Any] = {name: np.zeros((n, *shape), dtype) for name, (shape, dtype) in _COLUMNS.items()}
         return cls(keys=keys, milestones=Milestones.empty(), **columns)
 
     def take(self, rows: npt.NDArray[Any]) -> Self:

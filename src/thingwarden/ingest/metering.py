@@ -242,9 +242,8 @@ def _states_before(
 def _count_with_milestones(flows: FlowTable, placed: _Placed) -> None:
     """Add the packets to ``flows``, stopping wherever a flow reaches a milestone to note how it stands."""
     is_stop = _find_milestones(flows, placed)
-    stops = np.cumsum(is_stop)
     # The stops before a packet, less those before its flow's first packet: which stretch of its flow it is in.
-    stretch = stops - is_stop
+    stretch: npt.NDArray[np.int64] = np.cumsum(is_stop) - is_stop
     first = np.flatnonzero(_begins(placed.flow))
     stretch -= np.repeat(stretch[first], np.diff(np.append(first, len(stretch))))
     stretch_count = int(stretch.max()) + 1

@@ -60,8 +60,9 @@ class Passage:
 class _Part:
     """Words of a chunk that are scored in one go, in order, at most ``STRIDE_WORDS`` of a device.
 
-    ``rows`` are their places in the chunk, ``number`` the how-manyth word of its device each is, ``device`` the
-    devices among them with the ``said_count`` words that each had said before, and their ``state`` then.
+    ``rows`` are their places in the chunk, ``number`` the how-manyth word of its device each is, of a probe that of the
+    word before it; ``device`` the devices among them with the ``said_count`` words that each had said before, and their
+    ``state`` then.
     """
 
     rows: npt.NDArray[np.int64]
@@ -116,13 +117,15 @@ class _Memory:
 
     def note_words(self, words: WordBatch, part: _Part, is_quiet: npt.NDArray[np.bool_]) -> None:
         """Keep a part's words in the place of the oldest ones."""
-        device, place = words.device[part.rows], (part.number - 1) % self.word_count
-        self.fields[device, place] = words.fields[part.rows]
-        self.flow[device, place] = words.flow[part.rows]
-        self.is_orig[device, place] = words.is_orig[part.rows]
-        self.is_quiet[device, place] = is_quiet[part.rows]
-        np.maximum.at(self.said_count, device, part.number)
-        self._begin(device, part.number, words.starts_sentence[part.rows])
+        said = ~words.is_probe[part.rows]
+        rows, number = part.rows[said], part.number[said]
+        device, place = words.device[rows], (number - 1) % self.word_count
+        self.fields[device, place] = words.fields[rows]
+        self.flow[device, place] = words.flow[rows]
+        self.is_orig[device, place] = words.is_orig[rows]
+        self.is_quiet[device, place] = is_quiet[rows]
+        np.maximum.at(self.said_count, device, number)
+        self._begin(device, number, words.starts_sentence[rows])
 
     def _begin(
         self, device: npt.NDArray[np.int32], number: npt.NDArray[np.int64], starts: npt.NDArray[np.bool_]
@@ -253,17 +256,19 @@ class RecallingScorer:
         """Rows of each part with their words' numbers; devices without many words are all in the first."""
         by_device = np.argsort(words.device, kind="stable")
         counts = np.bincount(words.device, minlength=len(self._memory.said_count))
-        rank = np.empty(len(words), dtype=np.int64)
-        rank[by_device] = np.arange(len(words)) - np.repeat(np.cumsum(counts) - counts, counts)
-        number = rank + 1 + self._memory.said_count[words.device]
-        place = rank // STRIDE_WORDS
+        said = np.concatenate([[0], np.cumsum(~words.is_probe[by_device])])
+        upto = np.empty(len(words), dtype=np.int64)
+        upto[by_device] = said[1:] - np.repeat(said[np.cumsum(counts) - counts], counts)
+        number = upto + self._memory.said_count[words.device]
+        place = np.maximum(upto - 1, 0) // STRIDE_WORDS  # a probe goes with the word before it
         by_place = np.argsort(place, kind="stable")
         for rows in np.split(by_place, np.flatnonzero(np.diff(place[by_place])) + 1):
             yield rows, number[rows]
 
     def _score_part(self, words: WordBatch, rows: npt.NDArray[np.int64], number: npt.NDArray[np.int64]) -> Scores:
         device, first = np.unique(words.device[rows].astype(np.int64), return_index=True)
-        self._parts.append(_Part(rows, number, device, number[first] - 1, self._scorer.states_of(device)))
+        said_count = number[first] - ~words.is_probe[rows[first]]
+        self._parts.append(_Part(rows, number, device, said_count, self._scorer.states_of(device)))
         if len(rows) == len(words):
             return self._scorer.score(words)
         return self._scorer.score(
@@ -323,5 +328,6 @@ class RecallingScorer:
         for part in self._parts:
             assert self._words is not None
             is_asked = (self._words.device[part.rows] == device) & (part.number > after) & (part.number <= upto)
+            is_asked &= ~self._words.is_probe[part.rows]
             found.append(part.rows[is_asked])
         return np.concatenate(found)

@@ -1,7 +1,10 @@
 """The flow language model at run time: words in, scores out, one small state per device.
 
 In: ``WordBatch`` chunks in knowable order. Out: ``Scores``.
-Must never: import torch; let the cut of a chunk or the mix of devices in it change a score.
+Must never: import torch; let the cut of a chunk or the mix of devices in it change a score; remember a probe.
+
+A probe is one step from the state that its device stands at, and the state after it is thrown away. So the words that
+are remembered are read first, the state is kept wherever a probe stands, and then all probes are read side by side.
 """
 
 from __future__ import annotations
@@ -25,6 +28,10 @@ RUN_WORDS: Final = 256
 """Words per run of the network, padding included: its tensors stay in the cache, where larger runs wait for fresh pages
 of memory and take twice the time per word. Bounds memory at about 3 MB."""
 
+OUTPUTS: Final = ("attack_class", "ton_class", "role", "surprise_nats", "hidden_out", "summaries")
+MEMORY: Final = "memory"
+"""The output that holds the state after every word; asked for where there are probes only."""
+
 _FIRST_DEVICES: Final = 64
 
 
@@ -39,14 +46,15 @@ class _Stretches:
     """The sentences, or parts of sentences, that a chunk holds, each with the state it stands at.
 
     Attributes:
-        order: int64 (n,), words sorted by device.
+        order: int64 (n,), the words that are remembered, sorted by device.
         first, count: int64 (S,), where in ``order`` each stretch's unread words begin, and how many they are.
         device: int64 (S,).
         hidden, summary: float32 (S, H).
     """
 
     def __init__(self, words: WordBatch, hidden: npt.NDArray[np.float32], summary: npt.NDArray[np.float32]) -> None:
-        self.order = np.argsort(words.device, kind="stable")
+        said = np.flatnonzero(~words.is_probe)
+        self.order = said[np.argsort(words.device[said], kind="stable")]
         device, starts = words.device[self.order], words.starts_sentence[self.order]
         breaks = np.ones(len(device), dtype=bool)
         breaks[1:] = (device[1:] != device[:-1]) | starts[1:]
@@ -76,7 +84,38 @@ class _Stretches:
     @property
     def is_last(self) -> npt.NDArray[np.bool_]:
         """Which stretch is its device's last in the chunk, bool (S,)."""
-        return np.append(self.device[1:] != self.device[:-1], True)
+        return np.append(self.device[1:] != self.device[:-1], True)[: len(self.device)]
+
+
+class _Probes:
+    """The probes of a chunk, and the states that they are read from.
+
+    Attributes:
+        rows: int64 (P,), which words they are.
+        hidden: float32 (P, H); complete once every word has been shown to ``keep``.
+    """
+
+    def __init__(self, words: WordBatch, hidden: npt.NDArray[np.float32]) -> None:
+        self.rows = np.flatnonzero(words.is_probe)
+        self.hidden = hidden[words.device[self.rows]]
+        by_device = np.argsort(words.device, kind="stable")
+        device, is_probe = words.device[by_device], words.is_probe[by_device]
+        place = np.maximum.accumulate(np.where(is_probe, -1, np.arange(len(words))))[is_probe]
+        follows = (place >= 0) & (device[place] == device[is_probe])
+        probe = np.searchsorted(self.rows, by_device[is_probe][follows])
+        before = by_device[place[follows]]  # the word after which each of these probes stands
+        order = np.argsort(before, kind="stable")
+        self._probe, self._before = probe[order], before[order]
+        self._is_awaited = np.zeros(len(words), dtype=np.bool_)
+        self._is_awaited[before] = True
+
+    def keep(self, rows: npt.NDArray[np.int64], memory: npt.NDArray[np.float32]) -> None:
+        """Note the states (n, H) after the words ``rows`` (n,) where probes stand."""
+        awaited = np.flatnonzero(self._is_awaited[rows])
+        first, beyond = (np.searchsorted(self._before, rows[awaited], side=side) for side in ("left", "right"))
+        count = beyond - first
+        within = np.arange(int(count.sum())) - np.repeat(np.cumsum(count) - count, count)
+        self.hidden[self._probe[np.repeat(first, count) + within]] = np.repeat(memory[awaited], count, axis=0)
 
 
 class FlowScorer:
@@ -174,9 +213,12 @@ class FlowScorer:
             return scores
         self._reserve(int(words.device.max()) + 1)
         stretches = _Stretches(words, self._hidden, self._summary)
+        probes = _Probes(words, self._hidden) if words.is_probe.any() else None
         while stretches.count.any():
             for group in stretches.groups():
-                self._run(words, stretches, group, scores)
+                self._run(words, stretches, group, probes, scores)
+        if probes is not None:
+            self._look(words, probes, scores)
         last = stretches.is_last
         self._hidden[stretches.device[last]] = stretches.hidden[last]
         self._summary[stretches.device[last]] = stretches.summary[last]
@@ -188,7 +230,14 @@ class FlowScorer:
             self._hidden = np.concatenate([self._hidden, extra])
             self._summary = np.concatenate([self._summary, extra])
 
-    def _run(self, words: WordBatch, stretches: _Stretches, group: npt.NDArray[np.int64], scores: Scores) -> None:
+    def _run(
+        self,
+        words: WordBatch,
+        stretches: _Stretches,
+        group: npt.NDArray[np.int64],
+        probes: _Probes | None,
+        scores: Scores,
+    ) -> None:
         counts = np.minimum(stretches.count[group], SLICE_WORDS)
         first, step = stretches.first[group], np.arange(counts.max())[:, None]
         is_word = step < counts  # (T, B)
@@ -199,13 +248,32 @@ class FlowScorer:
             "hidden": stretches.hidden[group][None],
             "summary": stretches.summary[group],
         }
-        attack_class, ton_class, role, surprise, hidden, summaries = self._session.run(None, feeds)
+        wanted = OUTPUTS if probes is None else (*OUTPUTS, MEMORY)
+        attack_class, ton_class, role, surprise, hidden, summaries, *memory = self._session.run(wanted, feeds)
         rows = rows[is_word]
+        if probes is not None:
+            probes.keep(rows, memory[0][is_word])
         scores.class_probability[rows] = attack_class[is_word]
         scores.ton_probability[rows] = ton_class[is_word]
         scores.role_probability[rows] = role[is_word]
         scores.surprise_nats[rows] = surprise[is_word]
         stretches.advance(group, hidden[0], summaries[counts - 1, np.arange(len(group))])
+
+    def _look(self, words: WordBatch, probes: _Probes, scores: Scores) -> None:
+        """Read every probe from the state that it stands at."""
+        for start in range(0, len(probes.rows), RUN_WORDS):
+            rows, hidden = probes.rows[start : start + RUN_WORDS], probes.hidden[start : start + RUN_WORDS]
+            feeds = {
+                "ids": words.fields[rows][None].astype(np.int32),
+                "counts": np.ones(len(rows), dtype=np.int32),
+                "hidden": hidden[None],
+                "summary": np.zeros_like(hidden),
+            }
+            attack_class, ton_class, role = self._session.run(OUTPUTS[:3], feeds)
+            scores.class_probability[rows] = attack_class[0]
+            scores.ton_probability[rows] = ton_class[0]
+            scores.role_probability[rows] = role[0]
+            scores.surprise_nats[rows] = np.nan
 
 
 def _empty_scores(count: int) -> Scores:

@@ -37,7 +37,8 @@ def export_network(model: FlowLanguageModel, sample: npt.NDArray[np.uint8] | Non
 
     Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, H), summary float32 (B, H).
     Outputs: class (T, B, C), ton (T, B, 10), role (T, B, 3) probabilities, surprise nats (T, B),
-    hidden (1, B, H), summaries (T, B, H); T is time, because ONNX's recurrence reads time first.
+    hidden (1, B, H), summaries (T, B, H), memory (T, B, H), the hidden state after every word; T is time, because
+    ONNX's recurrence reads time first.
     """
     graph = _Graph(None if sample is None else measure_ranges(model, sample))
     _build(graph, model)
@@ -150,7 +151,10 @@ class _Graph:
         ]
         outputs.append(helper.make_tensor_value_info("surprise_nats", TensorProto.FLOAT, ["T", "B"]))
         outputs.append(helper.make_tensor_value_info("hidden_out", TensorProto.FLOAT, [1, "B", state_width]))
-        outputs.append(helper.make_tensor_value_info("summaries", TensorProto.FLOAT, ["T", "B", state_width]))
+        outputs += [
+            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["T", "B", state_width])
+            for name in ("summaries", "memory")
+        ]
         weights = [numpy_helper.from_array(value, name) for name, value in self.weights.items()]
         graph = helper.make_graph(self.nodes, "flow_language_model", inputs, outputs, weights)
         opset = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
@@ -219,7 +223,7 @@ def _recur(graph: _Graph, model: FlowLanguageModel, x: str) -> str:
             linear_before_reset=1,
         )
     )
-    return graph.op("Squeeze", ["gru.output", graph.ints("one", [1])], "remembered")
+    return graph.op("Squeeze", ["gru.output", graph.ints("one", [1])], "memory")
 
 
 def _expect_word(graph: _Graph, model: FlowLanguageModel, y: str, opened: str) -> str:

@@ -16,8 +16,16 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from thingwarden.encode.vocabulary import CLOSE_FIELDS, FIELD_NAMES, LEARNED_FIELDS, MASKED, Vocabulary
-from thingwarden.train.lesson import Lesson, lay_lanes
+from thingwarden.encode.vocabulary import (
+    CLOSE_FIELDS,
+    CLOSE_KIND,
+    FIELD_NAMES,
+    LEARNED_FIELDS,
+    MASKED,
+    OPEN_KIND,
+    Vocabulary,
+)
+from thingwarden.train.lesson import Lesson, Probes, lay_lanes
 from thingwarden.train.network import FlowLanguageModel, Outputs, Shape, State, word_log_likelihood
 from thingwarden.train.recipe import Recipe
 from thingwarden.train.scenes import Sentence, Stage
@@ -34,6 +42,9 @@ TABLE_MASKING: Final = 0.02
 ROLE_WEIGHT: Final = 0.3
 EXPECTED_SHARE: Final = 0.3
 """Share of the benign words that the next-word loss reads while fine-tuning."""
+
+PROBE_WEIGHT: Final = 0.4
+"""Weight of the probes' classes and roles: like openings, they do not know how it ends."""
 
 LONE_SHARE: Final = 0.1
 GRADIENT_LIMIT: Final = 1.0
@@ -155,10 +166,23 @@ class Trainer:
         if is_pretraining:
             return surprise, outputs
         attack_class, weight = torch.from_numpy(lesson.attack_class), torch.from_numpy(lesson.weight)
-        weight = weight * torch.where(ids[..., 0] == 1, OPEN_WORD_WEIGHT, 1.0)
+        weight = weight * torch.where(ids[..., 0] == OPEN_KIND, OPEN_WORD_WEIGHT, 1.0)
         classes = _weighted_loss(outputs.attack_class, attack_class, weight)
         roles = _weighted_loss(outputs.role, torch.from_numpy(lesson.role), weight)
-        return classes + ROLE_WEIGHT * roles + self.recipe.pretrain_weight * surprise, outputs
+        probes = PROBE_WEIGHT * self._probe_loss(lesson.probes, outputs.memory)
+        return classes + ROLE_WEIGHT * roles + self.recipe.pretrain_weight * surprise + probes, outputs
+
+    def _probe_loss(self, probes: Probes, memory: Tensor) -> Tensor:
+        """Classes and roles of probes, each read from the state (H) of ``memory`` (B, T, H) that it stands at."""
+        if not probes.weight.any():
+            return torch.zeros(())
+        hidden = memory[torch.from_numpy(probes.lane), torch.from_numpy(probes.after)]  # (P, H)
+        ids = torch.from_numpy(probes.ids)[:, None]  # (P, 1, F)
+        nothing = torch.zeros(ids.shape[:2], dtype=torch.bool)
+        outputs: Outputs = self.model(ids, State(hidden[None], torch.zeros_like(hidden)), nothing)
+        weight = torch.from_numpy(probes.weight)
+        classes = _weighted_loss(outputs.attack_class[:, 0], torch.from_numpy(probes.attack_class), weight)
+        return classes + ROLE_WEIGHT * _weighted_loss(outputs.role[:, 0], torch.from_numpy(probes.role), weight)
 
     def _next_word_loss(self, outputs: Outputs, words: Tensor) -> Tensor:
         """Mean nats per benign word, over the fields that the word is the first to tell."""
@@ -199,7 +223,7 @@ class Trainer:
 
 def told_fields(ids: Tensor, is_outcome: Tensor) -> Tensor:
     """Which fields count as news in each word, float (..., F): an opening's own, a closing's outcome; none masked."""
-    is_close = (ids[..., :1] == 2).expand(ids.shape)
+    is_close = (ids[..., :1] == CLOSE_KIND).expand(ids.shape)
     return ((is_close == is_outcome) & (ids > 0)).float()
 
 

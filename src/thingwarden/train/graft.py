@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch
+from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, Milestones
 from thingwarden.encode.address import hash_columns, is_unicast, is_v4, same_lan
 from thingwarden.encode.sentence import local_ends
 from thingwarden.encode.vocabulary import NAMED_PORTS
@@ -187,11 +187,17 @@ def _exchange_ports(flows: FlowBatch, rng: Rng) -> FlowBatch:
 
 def _scale_bytes(flows: FlowBatch, rng: Rng) -> FlowBatch:
     factors = np.exp(rng.normal(0.0, 0.5, 2))
-    scaled = [
-        np.where(column > 0, np.maximum(column * factor, 1), column).astype(np.int64)
-        for column, factor in zip((flows.orig_bytes, flows.resp_bytes), factors, strict=True)
-    ]
-    return replace(flows, orig_bytes=scaled[0], resp_bytes=scaled[1])
+    scaled = _scaled(flows, factors)
+    milestones = flows.milestones
+    if milestones is not None:
+        so_far = _scaled(milestones, factors)
+        milestones = replace(milestones, orig_bytes=so_far[0], resp_bytes=so_far[1])
+    return replace(flows, orig_bytes=scaled[0], resp_bytes=scaled[1], milestones=milestones)
+
+
+def _scaled(counted: FlowBatch | Milestones, factors: npt.NDArray[np.float64]) -> list[npt.NDArray[np.int64]]:
+    columns = zip((counted.orig_bytes, counted.resp_bytes), factors, strict=True)
+    return [np.where(column > 0, np.maximum(column * factor, 1), column).astype(np.int64) for column, factor in columns]
 
 
 def _exchange_refusals(flows: FlowBatch, rng: Rng) -> FlowBatch:
@@ -213,8 +219,12 @@ def fail_flows(flows: FlowBatch, rows: npt.NDArray[np.bool_], state: str, rng: R
     code = np.where(refused, CONN_STATE_CODE["REJ"], CONN_STATE_CODE["S0"])
     tries = rng.integers(1, 4, len(flows))
     zero = np.zeros(len(flows), dtype=np.int64)
+    milestones = flows.milestones
+    if milestones is not None:  # what has come to nothing was over before the first
+        milestones = milestones.at(~rows[milestones.flow])
     return replace(
         flows,
+        milestones=milestones,
         conn_state=np.where(rows, code, flows.conn_state).astype(np.uint8),
         history=history,
         service=np.where(rows & (flows.proto == 6), np.bytes_(b""), flows.service).astype(flows.service.dtype),

@@ -7,16 +7,56 @@ Must never: carry a state from one sentence into another.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Final, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.encode.vocabulary import FIELD_NAMES, MASKED
+from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, MASKED, PEER_KINDS
 from thingwarden.train.recipe import Recipe
 from thingwarden.train.scenes import Sentence
 
+_PEER_KIND: Final = FIELD_INDEX["peer_kind"]
+_PLAIN_PEER_KIND: Final = np.arange(len(PEER_KINDS), dtype=np.uint8)
+for _learned, _plain in (("gateway", "same_lan"), ("unknown", "same_lan"), ("dns_server", "internet")):
+    _PLAIN_PEER_KIND[PEER_KINDS.index(_learned)] = PEER_KINDS.index(_plain)
+
 Rng = np.random.Generator
+
+
+MOST_PROBES: Final = 1024
+"""Probes of one step: a quarter of the words beside them, for a long flow has several and says little new by each."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probes:
+    """Words that are read beside a lesson and not remembered; P words.
+
+    Attributes:
+        ids: int64 (P, F).
+        lane, after: int64 (P,), the lane, and the word of it (0 to T - 1) after which the probe stands.
+        attack_class, role: int64 (P,), as in ``Lesson``.
+        weight: float32 (P,).
+    """
+
+    ids: npt.NDArray[np.int64]
+    lane: npt.NDArray[np.int64]
+    after: npt.NDArray[np.int64]
+    attack_class: npt.NDArray[np.int64]
+    role: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.lane)
+
+    @classmethod
+    def empty(cls) -> Self:
+        """None at all."""
+        none = np.zeros(0, dtype=np.int64)
+        weight = np.zeros(0, dtype=np.float32)
+        ids = np.zeros((0, len(FIELD_NAMES)), dtype=np.int64)
+        return cls(ids=ids, lane=none, after=none, attack_class=none, role=none, weight=weight)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +70,7 @@ class Lesson:
         weight: float32 (B, T), of the class and role losses; 0 in padding.
         is_word: bool (B, T), false in padding.
         restarts: bool (B,), lanes whose state is cleared before this step.
+        probes: what is read beside them, ``MOST_PROBES`` at most.
     """
 
     ids: npt.NDArray[np.int64]
@@ -38,6 +79,11 @@ class Lesson:
     weight: npt.NDArray[np.float32]
     is_word: npt.NDArray[np.bool_]
     restarts: npt.NDArray[np.bool_]
+    probes: Probes
+
+
+PLAIN_PEER_SHARE: Final = 0.3
+"""Share of sentences whose peers are told by their address alone, as where nothing was heard before."""
 
 
 def mask_fields(sentence: Sentence, recipe: Recipe, rng: Rng) -> npt.NDArray[np.uint8]:
@@ -45,19 +91,30 @@ def mask_fields(sentence: Sentence, recipe: Recipe, rng: Rng) -> npt.NDArray[np.
     shares = np.array([recipe.field_masking.get(name, recipe.other_masking) for name in FIELD_NAMES])
     shares[0] = 0.0
     masked = sentence.fields.copy()
+    if rng.random() < PLAIN_PEER_SHARE:
+        masked[:, _PEER_KIND] = _PLAIN_PEER_KIND[masked[:, _PEER_KIND]]
     masked[:, rng.random(len(shares)) < shares] = MASKED
     return masked
 
 
 def weigh(sentences: Sequence[Sentence], exponent: float) -> list[npt.NDArray[np.float32]]:
-    """Weight of every word: n^-exponent within its pattern, malicious and benign words weighing alike in total."""
+    """Weight of every word: n^-exponent within its pattern, malicious and benign words weighing alike in total.
+
+    So they do among the probes alone, too, and where only one side has probes these weigh nothing: that a flow has a
+    probe must say nothing about it.
+    """
     attack_class = np.concatenate([sentence.attack_class for sentence in sentences])
     pattern = np.concatenate([sentence.pattern for sentence in sentences])
     _, inverse, counts = np.unique(pattern, return_inverse=True, return_counts=True)
+    is_probe = np.concatenate([sentence.is_probe for sentence in sentences])
     weight = counts[inverse] ** -exponent
-    for chosen in (attack_class == 0, attack_class > 0):
-        if chosen.any():
-            weight[chosen] *= len(weight) / 2 / weight[chosen].sum()
+    sides = attack_class == 0, attack_class > 0
+    for kind in (~is_probe, is_probe):
+        for chosen in (kind & sides[0], kind & sides[1]):
+            if chosen.any():
+                weight[chosen] *= kind.sum() / 2 / weight[chosen].sum()
+    if not all((is_probe & side).any() for side in sides):
+        weight[is_probe] = 0.0
     weight[attack_class < 0] = 0.0
     cuts = np.cumsum([len(sentence) for sentence in sentences])[:-1]
     return [part.astype(np.float32) for part in np.split(weight, cuts)]
@@ -77,16 +134,38 @@ def lay_lanes(sentences: Sequence[Sentence], recipe: Recipe, rng: Rng) -> Iterat
     for index in rng.permutation(len(sentences)):
         lane = int(lengths.argmin())
         lanes[lane].append(int(index))
-        lengths[lane] += -(-len(sentences[index]) // recipe.lane_words)
+        lengths[lane] += -(-sentences[index].spoken_count // recipe.lane_words)
     steps = int(lengths.max())
     columns = _Columns.empty(recipe, steps)
     for lane, indices in enumerate(lanes):
         at = 0
         for index in indices:
             columns.write(lane, at, sentences[index], weights[index], mask_fields(sentences[index], recipe, rng))
-            at += -(-len(sentences[index]) // recipe.lane_words) * recipe.lane_words
+            at += -(-sentences[index].spoken_count // recipe.lane_words) * recipe.lane_words
+    probes = _join_probes(columns.probes)
     for step in range(steps):
-        yield columns.lesson(step, recipe.lane_words)
+        yield columns.lesson(step, recipe.lane_words, _draw_probes(probes, step, recipe.lane_words, rng))
+
+
+def _join_probes(parts: Sequence[Probes]) -> Probes:
+    """All probes in the order of the words that they stand after."""
+    listed = [Probes.empty(), *parts]
+    columns = {item.name: np.concatenate([getattr(part, item.name) for part in listed]) for item in fields(Probes)}
+    return _take_probes(Probes(**columns), np.argsort(columns["after"], kind="stable"))
+
+
+def _take_probes(probes: Probes, rows: npt.NDArray[np.int64]) -> Probes:
+    return Probes(**{item.name: getattr(probes, item.name)[rows] for item in fields(Probes)})
+
+
+def _draw_probes(probes: Probes, step: int, words: int, rng: Rng) -> Probes:
+    """Those that stand within the step, or so many of them as it may have; ``after`` counted from its first word."""
+    first, beyond = np.searchsorted(probes.after, [step * words, (step + 1) * words])
+    rows = np.arange(first, beyond)
+    if len(rows) > MOST_PROBES:
+        rows = np.sort(rng.choice(rows, MOST_PROBES, replace=False))
+    drawn = _take_probes(probes, rows)
+    return replace(drawn, after=drawn.after - step * words)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +176,7 @@ class _Columns:
     weight: npt.NDArray[np.float32]
     is_word: npt.NDArray[np.bool_]
     is_first: npt.NDArray[np.bool_]
+    probes: list[Probes]
 
     @classmethod
     def empty(cls, recipe: Recipe, steps: int) -> _Columns:
@@ -108,6 +188,7 @@ class _Columns:
             np.zeros(shape, dtype=np.float32),
             np.zeros(shape, dtype=bool),
             np.zeros(shape, dtype=bool),
+            [],
         )
 
     def write(
@@ -118,15 +199,29 @@ class _Columns:
         weight: npt.NDArray[np.float32],
         fields: npt.NDArray[np.uint8],
     ) -> None:
-        place = slice(at, at + len(sentence))
-        self.ids[lane, place] = fields
-        self.attack_class[lane, place] = sentence.attack_class
-        self.role[lane, place] = sentence.role
-        self.weight[lane, place] = weight
+        said, probes = np.flatnonzero(~sentence.is_probe), np.flatnonzero(sentence.is_probe)
+        if not len(said):
+            return
+        probes = probes[probes > said[0]]  # what an earlier one stood at was cut off
+        place = slice(at, at + len(said))
+        self.ids[lane, place] = fields[said]
+        self.attack_class[lane, place] = sentence.attack_class[said]
+        self.role[lane, place] = sentence.role[said]
+        self.weight[lane, place] = weight[said]
         self.is_word[lane, place] = True
         self.is_first[lane, at] = True
+        self.probes.append(
+            Probes(
+                ids=fields[probes].astype(np.int64),
+                lane=np.full(len(probes), lane, dtype=np.int64),
+                after=at + np.searchsorted(said, probes) - 1,
+                attack_class=sentence.attack_class[probes].astype(np.int64),
+                role=sentence.role[probes].astype(np.int64),
+                weight=weight[probes],
+            )
+        )
 
-    def lesson(self, step: int, words: int) -> Lesson:
+    def lesson(self, step: int, words: int, probes: Probes) -> Lesson:
         place = slice(step * words, (step + 1) * words)
         return Lesson(
             ids=self.ids[:, place].astype(np.int64),
@@ -135,4 +230,5 @@ class _Columns:
             weight=self.weight[:, place],
             is_word=self.is_word[:, place],
             restarts=self.is_first[:, place.start],
+            probes=probes,
         )

@@ -54,6 +54,7 @@ class Outputs(NamedTuple):
     ton_class: Tensor  # (B, T, 10)
     role: Tensor  # (B, T, 3)
     word: Tensor  # (B, T, V), or (N, V) of the N expected words: of its fields, from everything before it
+    memory: Tensor  # (B, T, H), the hidden state after every word: a probe is read from the one that it stands at
     state: State
 
 
@@ -127,7 +128,9 @@ class FlowLanguageModel(nn.Module):
         if expected is not None:
             before, opened = before[expected], opened[expected]  # (N, ...)
         word = self.expect_word(before, opened)
-        return Outputs(self.class_head(y), self.ton_head(y), self.role_head(y), word, State(hidden, y[:, -1]))
+        return Outputs(
+            self.class_head(y), self.ton_head(y), self.role_head(y), word, remembered, State(hidden, y[:, -1])
+        )
 
     def expect_word(self, before: Tensor, opened: Tensor) -> Tensor:
         """Logits of a word's fields (..., V): an outcome knows the opening that it belongs to.

@@ -17,7 +17,7 @@ from thingwarden.domain.flow import FlowBatch, Labels
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import ROLES
 from thingwarden.encode.sentence import SentenceEncoder
-from thingwarden.encode.vocabulary import FIELD_INDEX, Vocabulary
+from thingwarden.encode.vocabulary import FIELD_INDEX, PROBE_KIND, Vocabulary
 from thingwarden.train.corpus import Part
 from thingwarden.train.graft import (
     Life,
@@ -30,6 +30,7 @@ from thingwarden.train.graft import (
     graft,
     vary,
 )
+from thingwarden.train.pace import imagine_milestones
 from thingwarden.train.sketch import sketch
 
 LONGEST_BASE: Final = 2500
@@ -83,6 +84,16 @@ class Sentence:
 
     def __len__(self) -> int:
         return len(self.fields)
+
+    @property
+    def is_probe(self) -> npt.NDArray[np.bool_]:
+        """Which words are judged and never remembered, bool (n,)."""
+        return np.asarray(self.fields[:, FIELD_INDEX["kind"]] == PROBE_KIND)
+
+    @property
+    def spoken_count(self) -> int:
+        """How many words are remembered."""
+        return len(self) - int(self.is_probe.sum())
 
 
 def sentences_from_flows(flows: FlowBatch, vocabulary: Vocabulary) -> list[Sentence]:
@@ -236,7 +247,8 @@ class Stage:
         sentences: list[Sentence] = []
         while len(sentences) < count:
             part = self._native.draw(rng, self._shares.native)
-            drawn = [s for s in sentences_from_flows(_cut_stretch(part, rng), self._vocabulary) if len(s) > 1]
+            stretch = imagine_milestones(_cut_stretch(part, rng), rng)
+            drawn = [s for s in sentences_from_flows(stretch, self._vocabulary) if len(s) > 1]
             if part.capture.family == "lab":
                 drawn = _draw_sentences(drawn, rng)
             else:
@@ -249,10 +261,11 @@ class Stage:
         sentences: list[Sentence] = []
         while len(sentences) < count:
             base = self._draw_base(rng)
-            flows = base.flows
+            flows = imagine_milestones(base.flows, rng)
             for _ in range(int(rng.integers(1, 4))):
                 segment = self._draw_segment(rng, malicious=rng.random() < malicious_share, sketch_share=sketch_share)
                 at_s = rng.uniform(base.flows.started_at_s[0], base.flows.started_at_s[-1] + 1.0)
+                segment = replace(segment, flows=imagine_milestones(segment.flows, rng))
                 flows = graft(replace(base, flows=flows), segment, float(at_s))
             drawn = sentences_from_flows(flows, self._vocabulary)
             drawn.sort(key=len, reverse=True)

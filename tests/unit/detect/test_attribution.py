@@ -40,6 +40,7 @@ def evidence(flow: list[int], gain: list[int], attack_class: int = SCAN) -> Evid
         flow=np.array(flow),
         is_orig=np.ones(count, dtype=np.bool_),
         is_close=np.ones(count, dtype=np.bool_),
+        is_probe=np.zeros(count, dtype=np.bool_),
         known_at_s=np.arange(count, dtype=np.float64),
         log_odds=np.full(count, 5.0),
         attack_class=np.full(count, attack_class, dtype=np.int8),

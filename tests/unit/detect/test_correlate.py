@@ -14,8 +14,9 @@ from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role, Severity
-from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
+from thingwarden.domain.taxonomy import CLASSES, AttackClass
+from thingwarden.domain.word import WordBatch
+from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows, take_words
 
 CALIBRATION = Calibration()
 BOT, CAMERA, SERVER = "192.168.1.195", "192.168.1.20", "185.244.25.235"
@@ -189,3 +190,36 @@ def test_an_empty_answer_and_one_to_an_unknown_incident_change_nothing() -> None
     assert correlator.answer(replace(question, incident_id="f" * 12), (reason,), flows) is None
     assert correlator.answer(replace(question, device=2), (reason,), flows) is None
     assert correlator.finish(flows)[0].reasons == ()
+
+
+def _with_probes(words: WordBatch, each: int) -> WordBatch:
+    """Every opening followed by ``each`` probes of its flow at the same instant."""
+    rows = np.repeat(np.arange(len(words)), np.where(words.is_close, 1, 1 + each))
+    is_probe = np.append(False, rows[1:] == rows[:-1])
+    return replace(take_words(words, rows), is_probe=is_probe)
+
+
+def test_quiet_probes_change_no_incident() -> None:
+    flows = build_flows([*beacons(20), *beacons(60, 3.0, start_s=0.5, resp="203.0.113.9")])
+    words, scorer = next(FlowWordEncoder(DEVICES).encode(flows)), ScriptedScorer(hot(20, 0.97))
+    scores = scorer.score(words)
+    plain = Correlator(CALIBRATION, DEVICES)
+    plain.update(words, scores, flows)
+    probed = _with_probes(words, 7)
+    probed_scores = scorer.score(probed)
+    probed_scores.class_probability[probed.is_probe] = np.eye(len(CLASSES), dtype=np.float32)[0]
+    other = Correlator(CALIBRATION, DEVICES)
+    other.update(probed, probed_scores, flows)
+    assert other.finish(flows) == plain.finish(flows) != []
+
+
+def test_probes_are_evidence_and_their_flow_counts_once() -> None:
+    flows = build_flows(beacons(3))
+    probed = _with_probes(next(FlowWordEncoder(DEVICES).encode(flows)), 7)
+    correlator = Correlator(CALIBRATION, DEVICES)
+    scores = ScriptedScorer(hot(3)).score(probed)
+    (opened, *_) = correlator.update(probed, scores, flows)
+    assert opened.at == opened.incident.last_seen_at and opened.incident.flow_count == 1
+    (incident,) = correlator.finish(flows)
+    assert incident.flow_count == 3
+    assert len({detection.flow for detection in incident.detections}) == len(incident.detections) == 3

@@ -15,6 +15,7 @@ def columns(number: list[int], sighting: int = NO_SIGHTING) -> EvidenceColumns:
         flow=np.arange(count),
         is_orig=np.ones(count, dtype=np.bool_),
         is_close=np.ones(count, dtype=np.bool_),
+        is_probe=np.zeros(count, dtype=np.bool_),
         known_at_s=np.arange(count, dtype=np.float64),
         log_odds=np.zeros(count),
         attack_class=np.ones(count, dtype=np.int8),

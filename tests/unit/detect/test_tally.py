@@ -32,6 +32,7 @@ def evidence_of(flows: FlowBatch, is_close: bool = True) -> EvidenceColumns:
         flow=np.arange(count),
         is_orig=np.ones(count, dtype=np.bool_),
         is_close=np.full(count, is_close),
+        is_probe=np.zeros(count, dtype=np.bool_),
         known_at_s=flows.ended_at_s,
         log_odds=np.linspace(3.0, 9.0, count),
         attack_class=np.full(count, SCAN, dtype=np.int8),

@@ -28,6 +28,7 @@ def test_a_batch_has_as_many_words_as_flow_rows() -> None:
         device=np.zeros(3, dtype=np.int32),
         flow=np.zeros(3, dtype=np.int64),
         is_close=np.zeros(3, dtype=np.bool_),
+        is_probe=np.zeros(3, dtype=np.bool_),
         is_orig=np.zeros(3, dtype=np.bool_),
         known_at_s=np.zeros(3),
         starts_sentence=np.zeros(3, dtype=np.bool_),

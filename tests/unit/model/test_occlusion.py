@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 
-from flow_builder import join_chunks, random_flows
+from flow_builder import join_chunks, random_flows, with_milestones
 from thingwarden.config import PACKAGED_MODEL
 from thingwarden.domain.taxonomy import CLASSES
 from thingwarden.domain.word import Scores, WordBatch
@@ -152,3 +152,25 @@ def test_the_memory_of_a_device_is_bounded(artifact: Artifact) -> None:
 
     scorer = as_shipped(FlowScorer(artifact))
     assert FlowScorer(artifact).state_bytes < scorer.state_bytes <= 64 * 1024
+
+
+@pytest.mark.parametrize("chunk_words", [1, 37, 5000])
+def test_probes_are_scored_and_never_recalled(artifact: Artifact, chunk_words: int) -> None:
+    encoder = SentenceEncoder(Vocabulary.from_json(artifact.vocabulary))
+    flows = with_milestones(random_flows(1, 300 if chunk_words == 1 else 900, hosts=3))
+    words = join_chunks(encoder.encode(flows))
+    said = take_words(words, ~words.is_probe)
+    whole, scorer = FlowScorer(artifact).score(words), recalling(artifact)
+    for at in range(0, len(words), chunk_words):
+        part = take_words(words, slice(at, at + chunk_words))
+        scores = scorer.score(part)
+        expected = whole.class_probability[at : at + chunk_words]
+        np.testing.assert_allclose(scores.class_probability, expected, atol=1e-5)
+    for device in (1, 2):
+        last = int((said.device == device).sum())
+        passage = scorer.recall(device, last)
+        assert passage is not None
+        rows = places_of(said, device, last)[-WINDOW:]
+        np.testing.assert_array_equal(passage.fields, said.fields[rows])
+        word = np.flatnonzero(~words.is_probe & (words.device == device))[-1]
+        np.testing.assert_allclose(reread(scorer, passage), whole.class_probability[word], atol=1e-4)

@@ -6,9 +6,10 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from flow_builder import VOCABULARY, join_chunks, random_flows
+from flow_builder import VOCABULARY, join_chunks, random_flows, with_milestones
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
@@ -84,6 +85,48 @@ def test_words_without_time_do_not_know_each_other(artifact: Artifact) -> None:
     mirrored = FlowScorer(artifact).score(join_chunks(SentenceEncoder(VOCABULARY).encode(reverse)))
     pairs = whole.class_probability.reshape(40, 2, -1)
     np.testing.assert_allclose(mirrored.class_probability.reshape(40, 2, -1)[::-1], pairs, atol=1e-5)
+
+
+@pytest.fixture(scope="module")
+def probed() -> WordBatch:
+    words = join_chunks(SentenceEncoder(VOCABULARY).encode(with_milestones(random_flows(1, 900, hosts=3))))
+    assert words.is_probe.sum() > 500
+    return words
+
+
+def test_probes_change_no_other_score(artifact: Artifact, probed: WordBatch) -> None:
+    said = ~probed.is_probe
+    with_them, without = FlowScorer(artifact), FlowScorer(artifact)
+    scores, plain = with_them.score(probed), without.score(take_words(probed, said))
+    assert_close(_take_scores(scores, said), plain)
+    np.testing.assert_allclose(with_them.states(), without.states(), atol=1e-5)
+    assert np.isnan(scores.surprise_nats[~said]).all()
+
+
+def test_a_probe_is_scored_as_a_word_that_came_then_would_be(artifact: Artifact, probed: WordBatch) -> None:
+    scores = FlowScorer(artifact).score(probed)
+    remembered = replace(probed, is_probe=np.zeros(len(probed), dtype=bool))
+    for probe in np.flatnonzero(probed.is_probe)[::60]:
+        before = np.flatnonzero(~probed.is_probe[:probe] & (probed.device[:probe] == probed.device[probe]))
+        last = FlowScorer(artifact).score(take_words(remembered, np.append(before, probe)))
+        for name in ("class_probability", "ton_probability", "role_probability"):
+            np.testing.assert_allclose(getattr(scores, name)[probe], getattr(last, name)[-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk_words", [1, 7, 257, 600])
+def test_the_cut_of_a_chunk_changes_no_probe(artifact: Artifact, probed: WordBatch, chunk_words: int) -> None:
+    few = probed if chunk_words > 7 else take_words(probed, slice(0, 300))
+    assert_close(in_chunks(FlowScorer(artifact), few, chunk_words), FlowScorer(artifact).score(few))
+
+
+def test_the_order_of_devices_changes_no_probe(artifact: Artifact, probed: WordBatch) -> None:
+    by_device = np.argsort(probed.device, kind="stable")
+    scores = FlowScorer(artifact).score(take_words(probed, by_device))
+    assert_close(scores, _take_scores(FlowScorer(artifact).score(probed), by_device))
+
+
+def _take_scores(scores: Scores, rows: npt.NDArray[np.generic]) -> Scores:
+    return Scores(**{item.name: getattr(scores, item.name)[rows] for item in fields(Scores)})
 
 
 def test_reset_forgets_every_device(artifact: Artifact, words: WordBatch) -> None:

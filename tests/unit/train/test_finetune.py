@@ -17,7 +17,7 @@ torch = pytest.importorskip("torch")
 
 from thingwarden.train import finetune  # noqa: E402
 from thingwarden.train.finetune import Trainer, shape_from, told_fields  # noqa: E402
-from thingwarden.train.lesson import Lesson  # noqa: E402
+from thingwarden.train.lesson import Lesson, Probes  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def _lesson(attack_class: int) -> Lesson:
         weight=np.ones(shape, dtype=np.float32),
         is_word=np.ones(shape, dtype=bool),
         restarts=np.ones(3, dtype=bool),
+        probes=Probes.empty(),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flow_builder import random_flows
+from flow_builder import random_flows, with_milestones
 from lab_builder import network_flows
 from part_builder import sketched_part
 from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATE_CODE, FlowBatch, address_from_words
@@ -227,3 +227,40 @@ def test_a_recording_cuts_what_its_host_lived_through() -> None:
 def test_who_has_no_address_yet_has_no_recording() -> None:
     part = _part(_labelled([FlowSpec(orig="0.0.0.0", orig_mac=9, resp="255.255.255.255", proto="udp")]))
     assert find_recordings(part, malicious=False, by_act=False) == []
+
+
+def _noted_life(count: int = 40) -> Life:
+    flows = with_milestones(_labelled([FlowSpec(at_s=9.0 * step, duration_s=6.0) for step in range(count)]))
+    return replace(_life([FlowSpec()]), flows=flows)
+
+
+def test_milestones_move_with_the_flows_of_a_graft() -> None:
+    base, segment = _noted_life(), _noted_life(12)
+    grafted = graft(base, segment, START_S + 1000.0)
+    noted, before = grafted.milestones, segment.flows.milestones
+    assert noted is not None and before is not None and base.flows.milestones is not None
+    moved = noted.at(noted.flow >= len(base))
+    assert (moved.flow - len(base)).tolist() == before.flow.tolist()
+    assert moved.elapsed_s.tolist() == before.elapsed_s.tolist()
+    assert len(noted) == len(base.flows.milestones) + len(before)
+
+
+def test_what_is_varied_keeps_its_milestones_in_proportion() -> None:
+    segment = _noted_life()
+    scaled = 0
+    for seed in range(20):
+        varied = vary(segment, np.random.default_rng(seed)).flows
+        assert varied.milestones is not None and segment.flows.milestones is not None
+        factor = varied.orig_bytes[0] / segment.flows.orig_bytes[0]
+        so_far = segment.flows.milestones.orig_bytes
+        expected = np.where(so_far > 0, np.maximum(so_far * factor, 1), so_far)
+        np.testing.assert_allclose(varied.milestones.orig_bytes, expected, atol=1 + so_far.max() / 10)
+        scaled += factor != 1.0
+    assert 2 < scaled < 20
+
+
+def test_a_contact_that_fails_reaches_no_milestone() -> None:
+    flows, rows = _noted_life().flows, np.arange(40) % 2 == 0
+    failed = fail_flows(flows, rows, "S0", np.random.default_rng(0)).milestones
+    assert failed is not None and flows.milestones is not None
+    assert set(failed.flow) == set(flows.milestones.flow[flows.milestones.flow % 2 == 1])

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from flow_builder import VOCABULARY, random_flows
+from flow_builder import VOCABULARY, random_flows, with_milestones
 from lab_builder import ATTACK, CHORE, build_lab, network_flows
 from part_builder import sketched_part
 from thingwarden.domain.flow import FlowBatch
@@ -212,3 +212,18 @@ def test_an_attacked_network_is_seen_attacked_often() -> None:
     sentences = stage.native(np.random.default_rng(5), 160)
     attacked = sum(bool((sentence.attack_class > 0).any()) for sentence in sentences)
     assert 6 <= attacked < 60  # by chance alone, its 520 flows of 11,400 would be met in one stretch of four
+
+
+def test_probes_carry_the_label_of_their_flow_and_do_not_count_as_spoken() -> None:
+    flows = with_milestones(_labelled(random_flows(3, 80), AttackClass.SCAN))
+    for sentence in sentences_from_flows(flows, VOCABULARY):
+        assert sentence.spoken_count == len(sentence) - sentence.is_probe.sum()
+        assert (sentence.attack_class == CLASS_INDEX[AttackClass.SCAN]).all()
+    assert any(sentence.is_probe.any() for sentence in sentences_from_flows(flows, VOCABULARY))
+
+
+@pytest.mark.parametrize("malicious_share", [0.0, 1.0])
+def test_scenes_of_both_labels_have_probes(stage: Stage, malicious_share: float) -> None:
+    drawn = stage.grafted(np.random.default_rng(0), 30, malicious_share=malicious_share, sketch_share=0.5)
+    probed = np.concatenate([sentence.attack_class[sentence.is_probe] > 0 for sentence in drawn])
+    assert (probed if malicious_share else ~probed).sum() > 20
