@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.flow import MILESTONE_DTYPES, FlowBatch
 from thingwarden.domain.packet import PacketBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.ingest.pcap import PcapSource
@@ -189,11 +189,15 @@ def test_written_as_pcap_and_read_again_it_gives_the_same_flows(
     assert len(again) == len(flows) > 10
     here, there = (_sorted(each) for each in (flows, again))
     for field in fields(FlowBatch):
-        if field.name in ("labels", "is_timed", "uid", "started_at_s", "duration_s"):
+        if field.name in ("labels", "is_timed", "uid", "started_at_s", "duration_s", "milestones"):
             continue
         assert np.array_equal(getattr(here, field.name), getattr(there, field.name)), field.name
     for name in ("started_at_s", "duration_s"):
         assert np.allclose(getattr(here, name), getattr(there, name), atol=2e-6, equal_nan=True), name
+    assert here.milestones is not None and there.milestones is not None and len(here.milestones) > 5
+    for name in MILESTONE_DTYPES:
+        one, other = getattr(here.milestones, name), getattr(there.milestones, name)
+        assert np.allclose(one, other, atol=2e-6), name
 
 
 def _sorted(flows: FlowBatch) -> FlowBatch:
