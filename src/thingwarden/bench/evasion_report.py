@@ -29,7 +29,9 @@ and the thresholds stay what they were. Harmless flows stay as they are.
 flows without the evasion; more than 1 means that the evasion gives the attacker away. Intervals are 95 %, networks \
 drawn with replacement. *Found* is the share of attacks over which a true incident accuses the right host in the right \
 role. *Price* is what the attacker pays: contacts made and payload sent while the recording lasts, and flows in the \
-network, over those without. *FPR* (by pattern) and *false* incidents are the budget that was really spent."""
+network, over those without. *FPR* (by pattern) and *false* incidents are the budget that was really spent. \
+Thresholds were set on recorded devices, and simulated ones spend more or less of the budget with each contestant: \
+compare what contestants keep, and not their recalls without looking at the FPR."""
 
 _FROG_NOTE: Final = f"""A host's harmless days, {HISTORY_H:.0f} hours, with one attack taken from another network that \
 begins at {FIRST_PACE_PER_H:.0f} contact per hour and grows to {FULL_PACE_PER_H:.0f} an hour, at which it stays for \
@@ -81,7 +83,7 @@ def render_evasion(figures: Figures, pictures: Mapping[str, str], *, has_frogs: 
     parts = [_TITLE, _units(), "Kept at worst, of the recall without evasion:", "\n".join(_first_words(figures))]
     parts.append(_origin(figures))
     for name, families in figures["contestants"].items():
-        parts.append(f"## {name}")
+        parts += [f"## {name}", figures["origins"][name]]
         if name in pictures:
             parts += [f"![Recall against strength]({pictures[name]})", _main_table(families, "all")]
             parts.append(_class_table(families))

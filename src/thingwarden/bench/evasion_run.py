@@ -26,6 +26,7 @@ from thingwarden.bench.evasion_frog_measure import measure_streams, summarise_fr
 from thingwarden.bench.evasion_measure import Network, Record, Stage, summarise_evasion
 from thingwarden.bench.evasion_rows import attack_mask, campaigns
 from thingwarden.bench.metrics import device_days
+from thingwarden.bench.weeks import describe_thresholds
 from thingwarden.domain.errors import InputError, RequestError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
@@ -60,12 +61,14 @@ class Entrant:
     Attributes:
         name: names cells and table rows.
         identity: all that its verdicts depend on besides networks, seed and source.
+        origin: what a report says of where it comes from and how its thresholds were set.
         make: gives it fitted; called only where a cell is missing.
         recorded: captures with attacks that it never learned from, beside the simulated networks.
     """
 
     name: str
     identity: str
+    origin: str
     make: Callable[[], Contestant]
     recorded: tuple[Network, ...] = ()
 
@@ -78,7 +81,13 @@ def shipped_entrant(artifact: Artifact) -> Entrant:
         fitted = FittedScorer(vocabulary=vocabulary, scorer=FlowScorer(artifact), calibration=artifact.calibration)
         return ScoringContestant.ready(artifact.name, fitted)
 
-    return Entrant(name=artifact.name, identity=json.dumps(artifact.manifest, sort_keys=True), make=make)
+    trained_at = artifact.manifest.get("trained_at", "no date")
+    return Entrant(
+        name=artifact.name,
+        identity=json.dumps(artifact.manifest, sort_keys=True),
+        origin=f"The model of {trained_at} as it ships: {describe_thresholds(artifact.calibration)}.",
+        make=make,
+    )
 
 
 def fold_entrants(names: Sequence[str], data: Path, fold: int, seed: int, plan_path: Path) -> list[Entrant]:
@@ -114,7 +123,13 @@ def fold_entrants(names: Sequence[str], data: Path, fold: int, seed: int, plan_p
             return contestant
 
         shown = f"{name}, fold {fold}"
-        return Entrant(name=shown, identity=f"{plan.sha256} {shown} {seed}", make=make, recorded=recorded)
+        return Entrant(
+            name=shown,
+            identity=f"{plan.sha256} {shown} {seed}",
+            origin=f"Fitted on the public captures but fold {fold}, seed {seed}; thresholds by the referee.",
+            make=make,
+            recorded=recorded,
+        )
 
     return [entrant(name) for name in names]
 
@@ -185,6 +200,7 @@ def run_evasion(
         "version": __version__,
         "source_sha256": source,
         "networks": sum(part.capture.kind == "attack" for part in parts),
+        "origins": {entrant.name: entrant.origin for entrant in entrants},
         "recorded": {entrant.name: [network.name for network in entrant.recorded] for entrant in entrants},
         "contestants": measured,
     }

@@ -39,6 +39,7 @@ def figures() -> dict[str, Any]:
         "version": "0",
         "source_sha256": "cd" * 32,
         "networks": 2,
+        "origins": {"by port": "Knows a port.", "blind": "Knows nothing."},
         "recorded": {"by port": [], "blind": []},
         "contestants": {
             "by port": _families(Outspoken(calls_port(6667))),
@@ -61,6 +62,7 @@ def test_every_strength_has_its_row_and_budget(figures: dict[str, Any]) -> None:
     assert "1.00, 1.00, 1.00" in rows[0] and "(0.00 to 0.00)" in rows[0]
     assert "| by port | c2 | at once | 1 | 1.000 | - | 0.00 |" in text
     assert "| by port | c2 | 6 h | 1 |" in text
+    assert "## blind\n\nKnows nothing." in text
 
 
 def test_recorded_captures_have_a_table_where_there_are_any(figures: dict[str, Any]) -> None:
@@ -84,6 +86,11 @@ def test_files_are_written_and_named_in_the_report(figures: dict[str, Any], tmp_
 def test_without_streams_there_is_no_picture_of_them(figures: dict[str, Any], tmp_path: Path) -> None:
     stage = Stage(Outspoken(calls_attacks), [Network("net-0", attacked_network(), 0.5)])
     curves = summarise_evasion({0.0: stage.measure(EVASIONS["padding"], 0.0, 1)})
-    alone = {**figures, "recorded": {"all": []}, "contestants": {"all": {"padding": curves, FROG: {"c2": []}}}}
+    alone = {
+        **figures,
+        "origins": {"all": "Knows all."},
+        "recorded": {"all": []},
+        "contestants": {"all": {"padding": curves, FROG: {"c2": []}}},
+    }
     report = write_evasion(alone, tmp_path)
     assert not (tmp_path / "evasion-frog.png").exists() and "Boiling frog" not in report.read_text()

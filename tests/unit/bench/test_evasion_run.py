@@ -53,7 +53,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _entrant(maker: Maker, **changes: Any) -> Entrant:
-    return Entrant(**{"name": "oracle", "identity": "1", "make": maker, **changes})
+    return Entrant(**{"name": "oracle", "identity": "1", "origin": "Knows all.", "make": maker, **changes})
 
 
 def test_who_knows_the_labels_keeps_all(lab: Path, tmp_path: Path) -> None:
@@ -123,6 +123,7 @@ def test_the_shipped_model_comes_with_its_thresholds() -> None:
     entrant = shipped_entrant(artifact)
     contestant = entrant.make()
     assert entrant.name == contestant.name == artifact.name
+    assert f"{artifact.calibration.flow_threshold:.3f}" in entrant.origin
     assert contestant.calibration == artifact.calibration  # type: ignore[attr-defined]
 
 
