@@ -42,7 +42,9 @@ REGULAR_RATIO: Final = (0.8, 1.25)
 
 _MICROSECONDS: Final = 1_000_000
 _HORIZON_US: Final = int(FANOUT_HORIZON_S) * _MICROSECONDS
-_LONG_AGO_US: Final = -(2**60)
+_LONG_AGO_US: Final = np.int32(-(2**31))
+"""Half an hour, far beyond what is counted."""
+
 _FAR_US: Final = 2**60
 
 _COUNT_BUCKET: Final = edge_buckets(np.arange(COUNT_EDGES[-1] + 1), COUNT_EDGES)
@@ -74,8 +76,11 @@ class Rhythm:
              "resp_bytes": np.int64(-2)}, MEMORY_LIMIT,
         )  # fmt: skip
         self._services = SlotTable({**at, "opens": none, "peers": none}, MEMORY_LIMIT)
-        recent = np.full(RECENT_OPENS, _LONG_AGO_US, dtype=np.int64)
-        self._recent = SlotTable({**at, "opens_at_us": recent, "fresh_at_us": recent}, 2 * 4096)
+        long_ago = np.full(RECENT_OPENS, _LONG_AGO_US)
+        self._recent = SlotTable(
+            {**at, "open_at_us": none, "opens_ago_us": long_ago, "fresh_at_us": none, "fresh_ago_us": long_ago},
+            2 * 4096,
+        )
 
     @property
     def evicted_count(self) -> int:
@@ -197,8 +202,8 @@ class Rhythm:
     def _fill_fanout(self, words: npt.NDArray[np.uint8], opens: Ints, slots: Ints, fresh: Mask, at_s: Floats) -> None:
         table, groups = self._recent, Groups(slots)
         at_us = np.rint(at_s * _MICROSECONDS).astype(np.int64)
-        every = _Recent(table["opens_at_us"], groups, at_us, np.ones(len(at_s), dtype=bool))
-        new = _Recent(table["fresh_at_us"], groups, at_us, fresh)
+        every = _Recent(table, ("open_at_us", "opens_ago_us"), groups, at_us, np.ones(len(at_s), dtype=bool))
+        new = _Recent(table, ("fresh_at_us", "fresh_ago_us"), groups, at_us, fresh)
         _write(
             words, opens,
             rate_1s=_rate_buckets(every.count_within(1.0)), rate_10s=_rate_buckets(every.count_within(10.0)),
@@ -207,8 +212,8 @@ class Rhythm:
         )  # fmt: skip
         active, last_s = groups.last(at_s)
         table["last_at_s"][active] = last_s
-        table["opens_at_us"][active] = every.newest()
-        table["fresh_at_us"][active] = new.newest()
+        every.remember()
+        new.remember()
 
     def _fill_same_size(
         self, words: npt.NDArray[np.uint8], closes: Ints, slots: Ints, orig_bytes: Ints, resp_bytes: Ints
@@ -229,10 +234,16 @@ class _Recent:
 
     A group's stretch of the line holds the ``RECENT_OPENS`` instants that it remembers, then its new ones. As time
     never falls each stretch ascends as it is; a group's stretch lies beyond that of the group before.
+
+    Args:
+        table: where each group's instants are remembered.
+        names: of the columns of the latest instant, and of how far from it the others are, in half the room.
+        groups, at_us, marked: the openings, their instants, and which of them count.
     """
 
-    def __init__(self, stored_us: Ints, groups: Groups, at_us: Ints, marked: Mask) -> None:
+    def __init__(self, table: SlotTable, names: tuple[str, str], groups: Groups, at_us: Ints, marked: Mask) -> None:
         self._groups, group_count = groups, len(groups.slots)
+        self._latest_us, self._ago_us = table[names[0]], table[names[1]]
         kept = marked[groups.order]
         self._passed = kept.cumsum()
         ordered_us = at_us[groups.order]
@@ -243,7 +254,7 @@ class _Recent:
         is_old = np.ones(group_count * RECENT_OPENS + len(new_place), dtype=bool)
         is_old[new_place] = False
         self._line_us = np.empty(len(is_old), dtype=np.int64)
-        self._line_us[is_old] = stored_us[groups.slots].ravel()
+        self._line_us[is_old] = (self._latest_us[groups.slots, None] + self._ago_us[groups.slots]).ravel()
         self._line_us[new_place] = ordered_us[kept]
         floor_us, now_us = int(at_us.min(initial=_FAR_US)) - 2 * _HORIZON_US, int(at_us.max(initial=0))
         lane_us = np.arange(group_count) * (now_us - floor_us + _HORIZON_US) - floor_us
@@ -260,10 +271,12 @@ class _Recent:
         upto = self._groups.per_row(self._first + RECENT_OPENS) + self._passed
         return self._groups.in_row_order(np.minimum(upto - since, RECENT_OPENS))
 
-    def newest(self) -> Ints:
-        """The latest ``RECENT_OPENS`` marked instants of each group, ascending, int64 (A, K)."""
-        newest: Ints = self._line_us[(self._first + self._new_before[1:])[:, None] + np.arange(RECENT_OPENS)]
-        return newest
+    def remember(self) -> None:
+        """Keep the latest ``RECENT_OPENS`` marked instants of each group."""
+        newest_us = self._line_us[(self._first + self._new_before[1:])[:, None] + np.arange(RECENT_OPENS)]
+        latest_us = newest_us[:, -1]
+        self._latest_us[self._groups.slots] = latest_us
+        self._ago_us[self._groups.slots] = np.maximum(newest_us - latest_us[:, None], _LONG_AGO_US)
 
 
 def _write(words: npt.NDArray[np.uint8], rows: Ints, **fields: npt.NDArray[Any]) -> None:

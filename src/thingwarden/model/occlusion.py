@@ -97,11 +97,12 @@ class _Memory:
         """Make room for ``count`` devices; grows by doubling."""
         if count <= len(self.flow):
             return
-        missing = max(count, _FIRST_DEVICES, 2 * len(self.flow)) - len(self.flow)
+        capacity = max(count, _FIRST_DEVICES, 2 * len(self.flow))
         for name, column in list(vars(self).items()):
             if isinstance(column, np.ndarray):
-                extra = np.zeros((missing, *column.shape[1:]), dtype=column.dtype)
-                setattr(self, name, np.concatenate([column, extra]))
+                longer = np.zeros((capacity, *column.shape[1:]), dtype=column.dtype)  # zeros take no memory until used
+                longer[: len(column)] = column
+                setattr(self, name, longer)
 
     def note_state(self, part: _Part, apart_count: int) -> None:
         """Keep the states at which a part begins, where the newer kept one is ``apart_count`` words old or older."""

@@ -187,6 +187,17 @@ class FlowScorer:
         Returns:
             Class probabilities of each sentence's last word, float32 (B, C), and the states after it.
         """
+        width = max(1, RUN_WORDS // fields.shape[1])
+        runs = [
+            self._run_apart(fields[part], counts[part], SentenceState(state.hidden[part], state.summary[part]))
+            for part in (slice(start, start + width) for start in range(0, max(len(counts), 1), width))
+        ]
+        attack_class, hidden, summary = (np.concatenate(parts) for parts in zip(*runs, strict=True))
+        return attack_class, SentenceState(hidden, summary)
+
+    def _run_apart(
+        self, fields: npt.NDArray[np.uint8], counts: npt.NDArray[np.int64], state: SentenceState
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         feeds = {
             "ids": fields.transpose(1, 0, 2).astype(np.int32),
             "counts": counts.astype(np.int32),
@@ -196,7 +207,7 @@ class FlowScorer:
         wanted = ["attack_class", "hidden_out", "summaries"]
         attack_class, hidden, summaries = self._session.run(wanted, feeds)
         last = counts - 1, np.arange(len(counts))
-        return attack_class[last], SentenceState(hidden[0], summaries[last])
+        return attack_class[last], hidden[0], summaries[last]
 
     def score(self, words: WordBatch) -> Scores:
         """Score n words in order.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from thingwarden.encode.memory import EVICTED_SHARE, SlotTable
+from thingwarden.encode.memory import EVICTED_SHARE, SPARE_ROWS, SlotTable
 
 
 def _keys(*values: int) -> np.ndarray:
@@ -63,3 +63,22 @@ def test_growth_keeps_what_is_known() -> None:
     table.slots(np.arange(2, 2000, dtype=np.uint64))
     assert table["seen"][first].tolist() == [4]
     assert len(table) == 1999
+
+
+def test_a_key_keeps_its_slot_whether_settled_or_not() -> None:
+    table, draw = _table(400), np.random.default_rng(0)
+    expected: dict[int, int] = {}
+    for turn in range(40):
+        keys = draw.integers(0, 300, 50).astype(np.uint64)
+        for key, slot in zip(keys.tolist(), table.slots(keys).tolist(), strict=True):
+            assert expected.setdefault(key, slot) == slot
+        if turn % 3 == 0:
+            table.evict()
+    assert sorted(expected.values()) == list(range(len(table)))
+
+
+def test_more_rows_than_foreseen_are_made() -> None:
+    table = _table(1)
+    slots = table.slots(np.arange(1, SPARE_ROWS + 100, dtype=np.uint64))
+    assert len(set(slots.tolist())) == SPARE_ROWS + 99
+    assert (table["seen"][slots] == -2).all()
