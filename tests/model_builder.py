@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, Final
 
 import torch
 
@@ -20,11 +21,13 @@ from thingwarden.train.export import export_network
 from thingwarden.train.finetune import shape_from
 from thingwarden.train.network import FlowLanguageModel
 
+ATTENTION: Final = {"architecture": "attention", "layers": 2, "head_count": 2, "head_width": 4, "window_words": 7}
 
-def build_model(seed: int = 0) -> FlowLanguageModel:
+
+def build_model(seed: int = 0, **changes: Any) -> FlowLanguageModel:
     """An untrained network whose heads are loud enough that its answers differ from word to word."""
     torch.manual_seed(seed)
-    model = FlowLanguageModel(shape_from(VOCABULARY, build_recipe()))
+    model = FlowLanguageModel(shape_from(VOCABULARY, build_recipe(**changes)))
     with torch.no_grad():
         for head in (model.class_head, model.ton_head, model.role_head, model.opening_head, model.outcome_head):
             head.weight.mul_(3.0)

@@ -23,7 +23,8 @@ def build_recipe(**changes: Any) -> Recipe:
         "sentences_per_round": 6, "graft_share": 0.5, "malicious_graft_share": 0.5, "sketch_share": 0.5, "lanes": 3,
         "lab_native_share": 0.5, "lab_history_share": 0.5, "lab_segment_share": 0.5,
         "lane_words": 32, "table_rows_per_step": 12, "learning_rate": 0.01, "pattern_exponent": 0.6,
-        "pretrain_weight": 0.2, "field_masking": {"history": 0.3}, "other_masking": 0.02,
+        "pretrain_weight": 0.2, "reader": {"architecture": "recurrent"}, "teachers": (), "distil_share": 0.0,
+        "field_masking": {"history": 0.3}, "other_masking": 0.02,
     }  # fmt: skip
     return Recipe.model_validate({**values, **changes})
 

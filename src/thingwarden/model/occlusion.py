@@ -75,7 +75,7 @@ class _Part:
 class _Memory:
     """Bounded rings over the latest words of each device, and two states that each has stood at."""
 
-    def __init__(self, word_count: int, field_count: int, state_width: int) -> None:
+    def __init__(self, word_count: int, field_count: int, state_widths: tuple[int, int]) -> None:
         self.word_count = word_count
         self.fields = np.zeros((0, word_count, field_count), dtype=np.uint8)
         self.flow = np.zeros((0, word_count), dtype=np.int64)
@@ -84,8 +84,8 @@ class _Memory:
         self.said_count = np.zeros(0, dtype=np.int64)
         self.began_at = np.zeros(0, dtype=np.int64)
         self.stood_at = np.zeros((0, 2), dtype=np.int64)
-        self.hidden = np.zeros((0, 2, state_width), dtype=np.float32)
-        self.summary = np.zeros((0, 2, state_width), dtype=np.float32)
+        self.hidden = np.zeros((0, 2, state_widths[0]), dtype=np.float32)
+        self.summary = np.zeros((0, 2, state_widths[1]), dtype=np.float32)
 
     @property
     def device_bytes(self) -> int:
@@ -157,7 +157,7 @@ class RecallingScorer:
         """Forget every device."""
         self._scorer.reset()
         capacity = 2 * (self._apart_words + STRIDE_WORDS)
-        self._memory = _Memory(capacity, self._scorer.field_count, self._scorer.state_width)
+        self._memory = _Memory(capacity, self._scorer.field_count, self._scorer.state_widths)
         self._words: WordBatch | None = None
         self._is_quiet = np.zeros(0, dtype=np.bool_)
         self._parts: list[_Part] = []
@@ -281,8 +281,8 @@ class RecallingScorer:
         memory = self._memory
         began_at = self._began_before(device, number)
         needed = max(number - self._window_words, began_at)
-        width = memory.hidden.shape[2]
-        at, state = began_at, SentenceState(*np.zeros((2, 1, width), dtype=np.float32))
+        blank = (np.zeros((1, part.shape[2]), dtype=np.float32) for part in (memory.hidden, memory.summary))
+        at, state = began_at, SentenceState(*blank)
         for side in (_OLDER, _NEWER):
             if at < memory.stood_at[device, side] <= needed:
                 at = int(memory.stood_at[device, side])

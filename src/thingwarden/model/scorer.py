@@ -36,10 +36,10 @@ _FIRST_DEVICES: Final = 64
 
 
 class SentenceState(NamedTuple):
-    """What n sentences have left behind, each float32 (n, H)."""
+    """What n sentences have left behind."""
 
-    hidden: npt.NDArray[np.float32]
-    summary: npt.NDArray[np.float32]
+    hidden: npt.NDArray[np.float32]  # (n, S)
+    summary: npt.NDArray[np.float32]  # (n, H)
 
 
 class _Stretches:
@@ -49,7 +49,8 @@ class _Stretches:
         order: int64 (n,), the words that are remembered, sorted by device.
         first, count: int64 (S,), where in ``order`` each stretch's unread words begin, and how many they are.
         device: int64 (S,).
-        hidden, summary: float32 (S, H).
+        hidden: float32, what the network's reader remembers of each.
+        summary: float32, what it knew after the word before.
     """
 
     def __init__(self, words: WordBatch, hidden: npt.NDArray[np.float32], summary: npt.NDArray[np.float32]) -> None:
@@ -92,7 +93,7 @@ class _Probes:
 
     Attributes:
         rows: int64 (P,), which words they are.
-        hidden: float32 (P, H); complete once every word has been shown to ``keep``.
+        hidden: float32 (P, S); complete once every word has been shown to ``keep``.
     """
 
     def __init__(self, words: WordBatch, hidden: npt.NDArray[np.float32]) -> None:
@@ -110,7 +111,7 @@ class _Probes:
         self._is_awaited[before] = True
 
     def keep(self, rows: npt.NDArray[np.int64], memory: npt.NDArray[np.float32]) -> None:
-        """Note the states (n, H) after the words ``rows`` (n,) where probes stand."""
+        """Note the states (n, S) after the words ``rows`` (n,) where probes stand."""
         awaited = np.flatnonzero(self._is_awaited[rows])
         first, beyond = (np.searchsorted(self._before, rows[awaited], side=side) for side in ("left", "right"))
         count = beyond - first
@@ -140,14 +141,15 @@ class FlowScorer:
                 artifact.network, sess_options=options, providers=["CPUExecutionProvider"]
             )
             inputs = {value.name: value.shape for value in self._session.get_inputs()}
-            self._field_count, self._width = int(inputs["ids"][2]), int(inputs["hidden"][2])
+            self._field_count = int(inputs["ids"][2])
+            self._memory_width, self._width = int(inputs["hidden"][2]), int(inputs["summary"][1])
         except Exception as error:  # ONNX Runtime raises a family of its own, none of them public
             raise ArtifactError(str(artifact.path / "model.onnx"), f"not a network that runs here: {error}") from error
         self.reset()
 
     def reset(self) -> None:
         """Forget every device's state."""
-        self._hidden = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
+        self._hidden = np.zeros((_FIRST_DEVICES, self._memory_width), dtype=np.float32)
         self._summary = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
 
     @property
@@ -156,9 +158,9 @@ class FlowScorer:
         return self._field_count
 
     @property
-    def state_width(self) -> int:
-        """Numbers in each half of a state, H."""
-        return self._width
+    def state_widths(self) -> tuple[int, int]:
+        """Numbers in the two parts of a state, S and H."""
+        return self._memory_width, self._width
 
     @property
     def state_bytes(self) -> int:
@@ -237,9 +239,11 @@ class FlowScorer:
 
     def _reserve(self, count: int) -> None:
         if count > len(self._hidden):
-            extra = np.zeros((max(count, 2 * len(self._hidden)) - len(self._hidden), self._width), dtype=np.float32)
-            self._hidden = np.concatenate([self._hidden, extra])
-            self._summary = np.concatenate([self._summary, extra])
+            missing = max(count, 2 * len(self._hidden)) - len(self._hidden)
+            self._hidden, self._summary = (
+                np.concatenate([part, np.zeros((missing, part.shape[1]), dtype=np.float32)])
+                for part in (self._hidden, self._summary)
+            )
 
     def _run(
         self,
@@ -278,7 +282,7 @@ class FlowScorer:
                 "ids": words.fields[rows][None].astype(np.int32),
                 "counts": np.ones(len(rows), dtype=np.int32),
                 "hidden": hidden[None],
-                "summary": np.zeros_like(hidden),
+                "summary": np.zeros((len(rows), self._width), dtype=np.float32),
             }
             attack_class, ton_class, role = self._session.run(OUTPUTS[:3], feeds)
             scores.class_probability[rows] = attack_class[0]

@@ -8,6 +8,7 @@ Source: ONNX operator set 17; ``MatMulIntegerToFloat`` of ONNX Runtime (u8 activ
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,7 +18,9 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from thingwarden.train.attention import AttentionLayer, AttentionReader
 from thingwarden.train.network import FlowLanguageModel
+from thingwarden.train.reader import RecurrentReader
 
 OPSET: Final = 17
 LOGIT_LIMIT: Final = 30.0
@@ -35,10 +38,11 @@ def export_network(model: FlowLanguageModel, sample: npt.NDArray[np.uint8] | Non
         model: trained.
         sample: uint8 (B, T, F), sentences by which the scales of int8 activations are fixed; float32 without.
 
-    Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, H), summary float32 (B, H).
+    Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, S), summary float32 (B, H).
     Outputs: class (T, B, C), ton (T, B, 10), role (T, B, 3) probabilities, surprise nats (T, B),
-    hidden (1, B, H), summaries (T, B, H), memory (T, B, H), the hidden state after every word; T is time, because
-    ONNX's recurrence reads time first.
+    hidden (1, B, S), summaries (T, B, H), memory (T, B, S), what is remembered after every word. T is time, because
+    ONNX's recurrence reads time first; S numbers are all that the reader remembers of a sentence: a recurrent state, or
+    a window's keys and values one after the other.
     """
     graph = _Graph(None if sample is None else measure_ranges(model, sample))
     _build(graph, model)
@@ -91,11 +95,12 @@ class _Graph:
         self.nodes.append(helper.make_node(kind, list(inputs), [result], name=name, **attributes))
         return result
 
-    def linear(self, x: str, layer: torch.nn.Linear, result: str) -> str:
-        bias = self.weight(f"{result}.bias", layer.bias)
+    def linear(self, x: str, layer: torch.nn.Linear, result: str, rows: torch.Tensor | slice = slice(None)) -> str:
+        """The layer, or those of its results that ``rows`` picks."""
+        bias, weight = self.weight(f"{result}.bias", layer.bias[rows]), layer.weight[rows].T
         if self._ranges is not None:
-            return self.int8_product(x, layer.weight.T, self._ranges[layer], result, bias)
-        product = self.op("MatMul", [x, self.weight(f"{result}.weight", layer.weight.T)], f"{result}.product")
+            return self.int8_product(x, weight, self._ranges[layer], result, bias)
+        product = self.op("MatMul", [x, self.weight(f"{result}.weight", weight)], f"{result}.product")
         return self.op("Add", [product, bias], result)
 
     def multi_hot_product(self, x: str, table: torch.Tensor, result: str) -> str:
@@ -138,11 +143,12 @@ class _Graph:
 
     def finish(self, model: FlowLanguageModel) -> onnx.ModelProto:
         fields, state_width = len(model.shape.sizes), model.shape.state_width
+        memory_width = sum(math.prod(shape) for shape in model.reader.memory_shapes())
         heads = {"attack_class": model.class_head, "ton_class": model.ton_head, "role": model.role_head}
         inputs = [
             helper.make_tensor_value_info("ids", TensorProto.INT32, ["T", "B", fields]),
             helper.make_tensor_value_info("counts", TensorProto.INT32, ["B"]),
-            helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, "B", state_width]),
+            helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, "B", memory_width]),
             helper.make_tensor_value_info("summary", TensorProto.FLOAT, ["B", state_width]),
         ]
         outputs = [
@@ -150,10 +156,10 @@ class _Graph:
             for name, head in heads.items()
         ]
         outputs.append(helper.make_tensor_value_info("surprise_nats", TensorProto.FLOAT, ["T", "B"]))
-        outputs.append(helper.make_tensor_value_info("hidden_out", TensorProto.FLOAT, [1, "B", state_width]))
         outputs += [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, ["T", "B", state_width])
-            for name in ("summaries", "memory")
+            helper.make_tensor_value_info("hidden_out", TensorProto.FLOAT, [1, "B", memory_width]),
+            helper.make_tensor_value_info("summaries", TensorProto.FLOAT, ["T", "B", state_width]),
+            helper.make_tensor_value_info("memory", TensorProto.FLOAT, ["T", "B", memory_width]),
         ]
         weights = [numpy_helper.from_array(value, name) for name, value in self.weights.items()]
         graph = helper.make_graph(self.nodes, "flow_language_model", inputs, outputs, weights)
@@ -168,14 +174,14 @@ def _build(graph: _Graph, model: FlowLanguageModel) -> None:
     x = graph.rms_norm(full, model.word_norm, "word_norm")
     inner = graph.squared_relu(graph.linear(x, model.word_in, "word_in"), "word_in.active")
     x = graph.op("Add", [x, graph.linear(inner, model.word_out, "word_out")], "word")  # (T, B, D)
-    remembered = _recur(graph, model, x)
-    both = graph.op("Concat", [x, remembered], "mix.input", axis=-1)
+    known = _read(graph, model, x)
+    both = graph.op("Concat", [x, known], "mix.input", axis=-1)
     mixed = graph.squared_relu(graph.linear(both, model.mix, "mix"), "mix.active")
     y = graph.rms_norm(graph.linear(mixed, model.summary, "summary.linear"), model.summary_norm, "summaries")
     for head, name in ((model.class_head, "attack_class"), (model.ton_head, "ton_class"), (model.role_head, "role")):
         graph.op("Softmax", [graph.linear(y, head, f"{name}.logits")], name, axis=-1)
     logits = _expect_word(graph, model, y, opened)
-    _add_surprise(graph, model, logits, columns, ids)
+    _add_surprise(graph, model, logits, ids)
 
 
 def _embed(graph: _Graph, model: FlowLanguageModel, columns: str) -> tuple[str, str]:
@@ -200,15 +206,23 @@ def _scalar(value: float) -> onnx.TensorProto:
     return helper.make_tensor("value", TensorProto.FLOAT, [1], [value])
 
 
-def _recur(graph: _Graph, model: FlowLanguageModel, x: str) -> str:
+def _read(graph: _Graph, model: FlowLanguageModel, x: str) -> str:
+    reader = model.reader
+    if isinstance(reader, RecurrentReader):
+        return _recur(graph, reader, x)
+    if isinstance(reader, AttentionReader):
+        return _attend(graph, reader, x)
+    raise TypeError(f"no graph is known for {type(reader).__name__}")
+
+
+def _recur(graph: _Graph, reader: RecurrentReader, x: str) -> str:
     """The recurrence; ONNX orders its gates update, reset, candidate, PyTorch reset, update, candidate."""
-    cell = model.recurrence
 
     def reorder(weight: torch.Tensor) -> torch.Tensor:
         reset, update, candidate = weight.chunk(3)
         return torch.cat([update, reset, candidate])
 
-    weights = dict(cell.named_parameters())
+    weights = dict(reader.recurrence.named_parameters())
     inputs = graph.weight("gru.input", reorder(weights["weight_ih_l0"])[None])
     recurrent = graph.weight("gru.recurrent", reorder(weights["weight_hh_l0"])[None])
     biases = torch.cat([reorder(weights["bias_ih_l0"]), reorder(weights["bias_hh_l0"])])
@@ -219,11 +233,105 @@ def _recur(graph: _Graph, model: FlowLanguageModel, x: str) -> str:
             [x, inputs, recurrent, bias, "counts", "hidden"],
             ["gru.output", "hidden_out"],
             name="recurrence",
-            hidden_size=model.shape.state_width,
+            hidden_size=reader.read_width,
             linear_before_reset=1,
         )
     )
     return graph.op("Squeeze", ["gru.output", graph.ints("one", [1])], "memory")
+
+
+def _attend(graph: _Graph, reader: AttentionReader, x: str) -> str:
+    layers = [layer for layer in reader.layers if isinstance(layer, AttentionLayer)]
+    window_words, row_width = reader.window_words, 2 * layers[0].head_width
+    distance = _distances(graph, x, window_words)
+    graph.ints("last", [-1])
+    shape = graph.ints("window.shape", [-1, window_words, row_width * len(layers)])
+    past = graph.op("Reshape", ["hidden", shape], "window.past")  # (B, W, 2 E L)
+    pasts = [f"layer{number}.past" for number in range(len(layers))]
+    graph.nodes.append(helper.make_node("Split", [past, graph.ints("rows", [row_width] * len(layers))], pasts, axis=-1))
+    recent = []
+    for number, (layer, layer_past) in enumerate(zip(layers, pasts, strict=True)):
+        x, keys_values = _attend_once(graph, layer, x, layer_past, distance, f"layer{number}")
+        recent.append(keys_values)
+    rows = graph.op("Concat", [past, graph.op("Concat", recent, "recent", axis=-1)], "window.rows", axis=1)
+    _keep_window(graph, rows, window_words, window_words * row_width * len(layers))
+    return graph.rms_norm(x, reader.out_norm, "read")
+
+
+def _keep_window(graph: _Graph, rows: str, window_words: int, memory_width: int) -> None:
+    """From the window before and all words' rows (B, W + T, 2 E L): the windows after each word and after the last."""
+    counts = graph.op("Unsqueeze", [graph.op("Cast", ["counts"], "counts64", to=TensorProto.INT64), "last"], "column")
+    within = graph.ints("window.places", range(window_words))
+    kept = graph.op("Unsqueeze", [graph.op("Add", [counts, within], "kept.places"), "last"], "kept.indices")
+    ended = graph.op("GatherND", [rows, kept], "kept", batch_dims=1)  # (B, W, 2 E L)
+    graph.op("Reshape", [ended, graph.ints("kept.shape", [1, -1, memory_width])], "hidden_out")
+    after = graph.op("Add", [graph.op("Unsqueeze", ["word.places", "last"], "word.rows"), "count1"], "word.next")
+    every = graph.op("Gather", [rows, graph.op("Add", [after, within], "every.places")], "every", axis=1)
+    timed = graph.op("Transpose", [every], "every.timed", perm=[1, 0, 2, 3])  # (T, B, W, 2 E L)
+    graph.op("Reshape", [timed, graph.ints("every.shape", [0, 0, memory_width])], "memory")
+
+
+def _distances(graph: _Graph, x: str, window_words: int) -> str:
+    """How far back each key stands from each word, int64 (T, W + T); W + 1 where it is outside the window."""
+    shape = graph.op("Shape", [x], "x.shape")
+    steps = graph.op("Gather", [shape, graph.weight("first", np.array(0, dtype=np.int64))], "steps")
+    start, stride = (graph.weight(f"count{number}", np.array(number, dtype=np.int64)) for number in (0, 1))
+    reach = graph.weight("reach", np.array(window_words, dtype=np.int64))
+    outside = graph.weight("outside", np.array(window_words + 1, dtype=np.int64))
+    words = graph.op("Range", [start, steps, stride], "word.places")
+    keys = graph.op("Range", [start, graph.op("Add", [steps, reach], "key.count"), stride], "key.places")
+    column = graph.op(
+        "Unsqueeze", [graph.op("Add", [words, reach], "word.ahead"), graph.ints("one", [1])], "word.column"
+    )
+    back = graph.op("Sub", [column, keys], "back")
+    is_inside = graph.op(
+        "And",
+        [graph.op("GreaterOrEqual", [back, start], "is_past"), graph.op("Less", [back, outside], "is_near")],
+        "is_inside",
+    )
+    return graph.op("Where", [is_inside, back, outside], "distance")
+
+
+def _attend_once(graph: _Graph, layer: AttentionLayer, x: str, past: str, distance: str, name: str) -> tuple[str, str]:
+    """One layer's words (T, B, D), and their keys and values (B, T, 2 E); within, (B, N T, E) by (B, E, W + T)."""
+    heads, width = layer.head_count, layer.head_width
+    normed = graph.rms_norm(x, layer.norm, f"{name}.norm")
+    key_value = graph.linear(normed, layer.key_value, f"{name}.key_value")  # (T, B, 2 E)
+    recent = graph.op("Transpose", [key_value], f"{name}.recent", perm=[1, 0, 2])
+    rows = graph.op("Concat", [past, recent], f"{name}.window", axis=1)  # (B, W + T, 2 E)
+    halves = graph.ints(f"{name}.halves", [width, width])
+    graph.nodes.append(helper.make_node("Split", [rows, halves], [f"{name}.keys", f"{name}.values"], axis=-1))
+    keys = graph.op("Transpose", [f"{name}.keys"], f"{name}.keys.turned", perm=[0, 2, 1])
+    query = graph.linear(normed, layer.query, f"{name}.query")
+    scaled = graph.op("Mul", [query, graph.weight(f"{name}.scale", np.float32(width**-0.5))], f"{name}.scaled")
+    split = graph.op("Reshape", [scaled, graph.ints(f"{name}.split", [0, 0, heads, width])], f"{name}.heads")
+    turned = graph.op("Transpose", [split], f"{name}.turned", perm=[1, 2, 0, 3])  # (B, N, T, E)
+    flat = graph.op("Reshape", [turned, graph.ints(f"{name}.rows", [0, -1, width])], f"{name}.flat")
+    scores = graph.op("MatMul", [flat, keys], f"{name}.scores")  # (B, N T, W + T)
+    weights = _weigh_window(graph, layer, scores, distance, name)
+    found = graph.op("MatMul", [weights, f"{name}.values"], f"{name}.found")
+    parted = graph.op("Reshape", [found, graph.ints(f"{name}.part", [0, heads, -1, width])], f"{name}.parted")
+    back = graph.op("Transpose", [parted], f"{name}.back", perm=[2, 0, 1, 3])  # (T, B, N, E)
+    joined = graph.op("Reshape", [back, graph.ints(f"{name}.join", [0, 0, heads * width])], f"{name}.joined")
+    x = graph.op("Add", [x, graph.linear(joined, layer.gather, f"{name}.gather")], f"{name}.attended")
+    inner = graph.linear(graph.rms_norm(x, layer.inner_norm, f"{name}.inner_norm"), layer.inner, f"{name}.inner")
+    outer = graph.linear(graph.squared_relu(inner, f"{name}.active"), layer.outer, f"{name}.outer")
+    return graph.op("Add", [x, outer], f"{name}.out"), recent
+
+
+def _weigh_window(graph: _Graph, layer: AttentionLayer, scores: str, distance: str, name: str) -> str:
+    """Softmax of scores (B, N T, W + T) plus the bias of their distances."""
+    nowhere = torch.full((layer.head_count, 1), -1e30)
+    bias = graph.weight(f"{name}.bias", torch.cat([layer.distance_bias.detach(), nowhere], dim=1))
+    band = graph.op("Gather", [bias, distance], f"{name}.band", axis=1)  # (N, T, W + T)
+    columns = graph.op("Slice", [graph.op("Shape", [band], f"{name}.band.shape"), *_last(graph)], f"{name}.columns")
+    shape = graph.op("Concat", [graph.ints(f"{name}.any", [-1]), columns], f"{name}.row.shape", axis=0)
+    rows = graph.op("Reshape", [band, shape], f"{name}.band.rows")  # (N T, W + T)
+    return graph.op("Softmax", [graph.op("Add", [scores, rows], f"{name}.biased")], f"{name}.weights", axis=-1)
+
+
+def _last(graph: _Graph) -> tuple[str, str]:
+    return graph.ints("two", [2]), graph.ints("three", [3])
 
 
 def _expect_word(graph: _Graph, model: FlowLanguageModel, y: str, opened: str) -> str:
@@ -232,16 +340,20 @@ def _expect_word(graph: _Graph, model: FlowLanguageModel, y: str, opened: str) -
     before = graph.op("Concat", [first, earlier], "before", axis=0)
     known = graph.op("Concat", [before, graph.rms_norm(opened, model.open_norm, "open_norm")], "known", axis=-1)
     expected = graph.squared_relu(graph.linear(known, model.expect, "expect"), "expect.active")
-    outcome = graph.linear(expected, model.outcome_head, "outcome")
-    opening = graph.linear(before, model.opening_head, "opening")
-    is_outcome = graph.weight("is_outcome", model.outcome_columns.numpy())
-    return graph.op("Where", [is_outcome, outcome, opening], "word.logits")  # (T, B, V)
+    opening = graph.linear(before, model.opening_head, "opening", ~model.outcome_columns)
+    outcome = graph.linear(expected, model.outcome_head, "outcome", model.outcome_columns)
+    return graph.op("Concat", [opening, outcome], "word.logits", axis=-1)  # (T, B, V), openings' fields first
 
 
-def _add_surprise(graph: _Graph, model: FlowLanguageModel, logits: str, columns: str, ids: str) -> None:
+def _add_surprise(graph: _Graph, model: FlowLanguageModel, logits: str, ids: str) -> None:
     """-log p of the fields that a word is the first to tell; see ``finetune.told_fields``."""
-    sizes = torch.tensor(model.shape.sizes)
-    member = torch.nn.functional.one_hot(torch.repeat_interleave(torch.arange(len(sizes)), sizes)).float()
+    sizes, is_outcome = torch.tensor(model.shape.sizes), torch.tensor(model.shape.is_outcome)
+    order = torch.argsort(is_outcome, stable=True)  # of fields, in the logits
+    field_of_column = torch.repeat_interleave(order, sizes[order])
+    member = torch.nn.functional.one_hot(field_of_column).float()
+    starts = torch.empty_like(sizes)
+    starts[order] = torch.cumsum(sizes[order], 0) - sizes[order]
+    columns = graph.op("Add", ["ids64", graph.weight("logit.starts", starts)], "logit.columns")
     low, high = (graph.weight(f"limit{sign:+d}", np.float32(sign * LOGIT_LIMIT)) for sign in (-1, 1))
     clipped = graph.op("Clip", [logits, low, high], "word.clipped")
     masses = graph.op("Exp", [clipped], "word.masses")

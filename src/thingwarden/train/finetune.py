@@ -6,7 +6,7 @@ Must never: see a part that the fold holds out; make a malicious word the target
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -25,9 +25,11 @@ from thingwarden.encode.vocabulary import (
     OPEN_KIND,
     Vocabulary,
 )
+from thingwarden.train.distil import Teachers, soft_loss
 from thingwarden.train.lesson import Lesson, Probes, lay_lanes
-from thingwarden.train.network import FlowLanguageModel, Outputs, Shape, State, word_log_likelihood
-from thingwarden.train.recipe import Recipe
+from thingwarden.train.network import AttentionShape, FlowLanguageModel, Outputs, Shape, State, word_log_likelihood
+from thingwarden.train.reader import Trail
+from thingwarden.train.recipe import Attention, Recipe
 from thingwarden.train.scenes import Sentence, Stage
 from thingwarden.train.table import TypedRows
 
@@ -62,11 +64,21 @@ Progress = Callable[[str, int, int], None]
 
 def shape_from(vocabulary: Vocabulary, recipe: Recipe) -> Shape:
     """The network's shape for a vocabulary."""
+    reader = recipe.reader
+    attention = None
+    if isinstance(reader, Attention):
+        attention = AttentionShape(
+            layers=reader.layers,
+            head_count=reader.head_count,
+            head_width=reader.head_width,
+            window_words=reader.window_words,
+        )
     return Shape(
         sizes=vocabulary.sizes,
         is_outcome=tuple(name in OUTCOME_FIELDS for name in FIELD_NAMES),
         width=recipe.width,
         state_width=recipe.state_width,
+        attention=attention,
     )
 
 
@@ -81,13 +93,25 @@ class Trainer:
     rng: np.random.Generator
     optimizer: torch.optim.Optimizer
     average: AveragedModel
+    teachers: Teachers | None = None
     step_count: int = 0
 
     @classmethod
     def prepare(
-        cls, vocabulary: Vocabulary, stage: Stage, table: TypedRows | None, recipe: Recipe, seed: int
+        cls,
+        vocabulary: Vocabulary,
+        stage: Stage,
+        table: TypedRows | None,
+        recipe: Recipe,
+        seed: int,
+        teachers: Sequence[FlowLanguageModel] = (),
     ) -> Trainer:
-        """A fresh model and optimiser, seeded."""
+        """A fresh model and optimiser, seeded.
+
+        Args:
+            vocabulary, stage, table, recipe, seed: what is learned, and how.
+            teachers: trained networks of the same vocabulary; as many as the recipe names.
+        """
         torch.manual_seed(seed)
         model = FlowLanguageModel(shape_from(vocabulary, recipe))
         decayed = [p for p in model.parameters() if p.dim() > 1]
@@ -95,7 +119,8 @@ class Trainer:
         groups = [{"params": decayed, "weight_decay": 0.02}, {"params": plain, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98))
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(AVERAGE_DECAY))
-        return cls(model, stage, table, recipe, np.random.default_rng(seed), optimizer, average)
+        school = Teachers(teachers, recipe.lanes) if teachers else None
+        return cls(model, stage, table, recipe, np.random.default_rng(seed), optimizer, average, school)
 
     def run(self, progress: Progress | None = None) -> FlowLanguageModel:
         """Train through all rounds; returns the running average of the weights, which errs less than the last ones."""
@@ -135,10 +160,11 @@ class Trainer:
         lone = self.stage.lone(self.rng, 4096)
         lessons = list(lay_lanes(self.draw_sentences(is_pretraining), self.recipe, self.rng))[:LONGEST_ROUND_STEPS]
         state = self.model.initial_state(self.recipe.lanes)
+        if self.teachers is not None:
+            self.teachers.forget()
         for step, lesson in enumerate(lessons):
             self._set_rate((round_index + step / len(lessons)) / total)
-            keep = torch.from_numpy(~lesson.restarts).float()
-            state = State(state.hidden * keep[None, :, None], state.summary * keep[:, None])
+            state = state.carried(torch.from_numpy(~lesson.restarts).float())
             loss, outputs = self._lesson_loss(lesson, state, is_pretraining)
             if not is_pretraining:
                 loss = loss + self._lone_loss(lone) + self._table_loss()
@@ -148,7 +174,7 @@ class Trainer:
             self.optimizer.step()
             self.average.update_parameters(self.model)
             self.step_count += 1
-            state = State(outputs.state.hidden.detach(), outputs.state.summary.detach())
+            state = outputs.state
 
     def _set_rate(self, done: float) -> None:
         warm = min(1.0, done / WARM_UP_SHARE)
@@ -168,21 +194,29 @@ class Trainer:
         attack_class, weight = torch.from_numpy(lesson.attack_class), torch.from_numpy(lesson.weight)
         weight = weight * torch.where(ids[..., 0] == OPEN_KIND, OPEN_WORD_WEIGHT, 1.0)
         classes = _weighted_loss(outputs.attack_class, attack_class, weight)
+        if self.teachers is not None:
+            opinion = self.teachers.read_along(ids, torch.from_numpy(~lesson.restarts).float())
+            classes = self._blend(classes, outputs.attack_class, opinion.attack_class, weight * (attack_class >= 0))
         roles = _weighted_loss(outputs.role, torch.from_numpy(lesson.role), weight)
-        probes = PROBE_WEIGHT * self._probe_loss(lesson.probes, outputs.memory)
+        probes = PROBE_WEIGHT * self._probe_loss(lesson.probes, outputs.trail)
         return classes + ROLE_WEIGHT * roles + self.recipe.pretrain_weight * surprise + probes, outputs
 
-    def _probe_loss(self, probes: Probes, memory: Tensor) -> Tensor:
-        """Classes and roles of probes, each read from the state (H) of ``memory`` (B, T, H) that it stands at."""
+    def _probe_loss(self, probes: Probes, trail: Trail) -> Tensor:
+        """Classes and roles of probes, each read from the state that it stands at."""
         if not probes.weight.any():
             return torch.zeros(())
-        hidden = memory[torch.from_numpy(probes.lane), torch.from_numpy(probes.after)]  # (P, H)
+        before = self.model.state_at(trail, torch.from_numpy(probes.lane), torch.from_numpy(probes.after))
         ids = torch.from_numpy(probes.ids)[:, None]  # (P, 1, F)
         nothing = torch.zeros(ids.shape[:2], dtype=torch.bool)
-        outputs: Outputs = self.model(ids, State(hidden[None], torch.zeros_like(hidden)), nothing)
+        outputs: Outputs = self.model(ids, before, nothing)
         weight = torch.from_numpy(probes.weight)
         classes = _weighted_loss(outputs.attack_class[:, 0], torch.from_numpy(probes.attack_class), weight)
         return classes + ROLE_WEIGHT * _weighted_loss(outputs.role[:, 0], torch.from_numpy(probes.role), weight)
+
+    def _blend(self, told: Tensor, logits: Tensor, opinion: Tensor, weight: Tensor) -> Tensor:
+        """The labels' loss and the teachers', by the recipe's share."""
+        share = self.recipe.distil_share
+        return (1.0 - share) * told + share * soft_loss(logits, opinion, weight)
 
     def _next_word_loss(self, outputs: Outputs, words: Tensor) -> Tensor:
         """Mean nats per benign word, over the fields that the word is the first to tell."""
@@ -217,6 +251,9 @@ class Trainer:
         classes = torch.from_numpy(self.table.attack_class[rows].astype(np.int64))
         weight = torch.where(classes == 0, 3.0, 1.0)  # one normal row for three attacks in the set
         typed = nn.functional.cross_entropy(outputs.ton_class[:, 1], types)
+        if self.teachers is not None:
+            opinion = self.teachers.read_alone(torch.from_numpy(fields)).ton_class[:, 1]
+            typed = self._blend(typed, outputs.ton_class[:, 1], opinion, torch.ones(len(types)))
         product = _weighted_loss(outputs.attack_class[:, 1], classes, weight)
         return typed + TABLE_CLASS_WEIGHT * product
 

@@ -2,10 +2,10 @@
 
 In: word ids (B, T, F) and the state that the sentence left behind. Out: logits, and the state to go on from.
 Must never: let a later word change an earlier score; nothing here looks ahead.
-Sources: K. Cho and others 2014 (gated recurrent unit); B. Zhang, R. Sennrich 2019 (RMSNorm); D. So and others 2021
-(squared ReLU).
+Sources: B. Zhang, R. Sennrich 2019 (RMSNorm); D. So and others 2021 (squared ReLU).
 
-Letters: B batch, T words, F fields, V buckets of all fields, D word width, H state width, C classes.
+Letters: B batch, T words, F fields, V buckets of all fields, D word width, H state width, C classes, R what the reader
+tells of a word.
 """
 
 from __future__ import annotations
@@ -18,9 +18,27 @@ from torch import Tensor, nn
 
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 from thingwarden.domain.word import ROLES
+from thingwarden.train.attention import AttentionReader
+from thingwarden.train.reader import Memory, Reader, RecurrentReader, Trail, squared_relu
 
 DROPOUT: Final = 0.1
 """Share of the mixed features that training leaves out, so that no single one decides."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttentionShape:
+    """Sizes of a reader by attention.
+
+    Attributes:
+        layers: one above the other.
+        head_count, head_width: N and E.
+        window_words: W, words before its own that a layer attends to.
+    """
+
+    layers: int
+    head_count: int
+    head_width: int
+    window_words: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,20 +49,30 @@ class Shape:
         sizes: buckets of each field.
         is_outcome: per field, whether only closing words have it.
         width: D, width of a word's embedding.
-        state_width: H, width of the recurrent state.
+        state_width: H, width of the summary, and of the recurrent state.
+        attention: of a reader by attention; None for the recurrent one.
     """
 
     sizes: tuple[int, ...]
     is_outcome: tuple[bool, ...]
     width: int = 96
     state_width: int = 128
+    attention: AttentionShape | None = None
 
 
 class State(NamedTuple):
-    """What a sentence leaves behind, 2 H numbers a device whatever its length."""
+    """What a sentence leaves behind, as many numbers whatever its length."""
 
-    hidden: Tensor  # (1, B, H)
+    memory: Memory
     summary: Tensor  # (B, H)
+
+    def carried(self, keep: Tensor) -> State:
+        """Cut off from the words that made it, and forgotten where ``keep`` (float (B,)) is 0."""
+
+        def carry(values: Tensor) -> Tensor:
+            return values.detach() * keep.reshape(-1, *[1] * (values.dim() - 1))
+
+        return State(tuple(carry(values) for values in self.memory), carry(self.summary))
 
 
 class Outputs(NamedTuple):
@@ -54,17 +82,26 @@ class Outputs(NamedTuple):
     ton_class: Tensor  # (B, T, 10)
     role: Tensor  # (B, T, 3)
     word: Tensor  # (B, T, V), or (N, V) of the N expected words: of its fields, from everything before it
-    memory: Tensor  # (B, T, H), the hidden state after every word: a probe is read from the one that it stands at
+    trail: Trail  # from which ``state_at`` tells the state after any of these words
     state: State
 
 
-def squared_relu(x: Tensor) -> Tensor:
-    """relu(x)^2, any shape."""
-    return torch.relu(x).square()
+def build_reader(shape: Shape) -> Reader:
+    """The reader that a shape asks for."""
+    attention = shape.attention
+    if attention is None:
+        return RecurrentReader(shape.width, shape.state_width)
+    return AttentionReader(
+        shape.width,
+        layers=attention.layers,
+        head_count=attention.head_count,
+        head_width=attention.head_width,
+        window_words=attention.window_words,
+    )
 
 
 class FlowLanguageModel(nn.Module):
-    """Embeds a word as the sum of its fields, remembers by one recurrent layer, answers by four heads."""
+    """Embeds a word as the sum of its fields, remembers by its reader, answers by four heads."""
 
     offsets: Tensor
     outcome_columns: Tensor
@@ -82,8 +119,8 @@ class FlowLanguageModel(nn.Module):
         self.word_norm = nn.RMSNorm(width, eps=1e-5)
         self.word_in = nn.Linear(width, 2 * width)
         self.word_out = nn.Linear(2 * width, width)
-        self.recurrence = nn.GRU(width, state_width, batch_first=True)
-        self.mix = nn.Linear(width + state_width, 2 * state_width)
+        self.reader = build_reader(shape)
+        self.mix = nn.Linear(width + self.reader.read_width, 2 * state_width)
         self.dropout = nn.Dropout(DROPOUT)
         self.summary = nn.Linear(2 * state_width, state_width)
         self.summary_norm = nn.RMSNorm(state_width, eps=1e-5)
@@ -97,9 +134,8 @@ class FlowLanguageModel(nn.Module):
 
     def initial_state(self, batch_count: int) -> State:
         """The state of sentences that have not begun."""
-        device = self.table.weight.device
-        hidden = torch.zeros(1, batch_count, self.shape.state_width, device=device)
-        return State(hidden, torch.zeros(batch_count, self.shape.state_width, device=device))
+        memory = tuple(torch.zeros(batch_count, *shape) for shape in self.reader.memory_shapes())
+        return State(memory, torch.zeros(batch_count, self.shape.state_width))
 
     def embed(self, ids: Tensor) -> tuple[Tensor, Tensor]:
         """Sums of the embeddings of all fields and of the opening's fields, each (B, T, D)."""
@@ -121,16 +157,25 @@ class FlowLanguageModel(nn.Module):
         full, opened = self.embed(ids)
         x = self.word_norm(full)
         x = x + self.word_out(squared_relu(self.word_in(x)))  # (B, T, D)
-        remembered, hidden = self.recurrence(x, state.hidden)  # (B, T, H)
-        mixed = squared_relu(self.mix(self.dropout(torch.cat([x, remembered], dim=-1))))
+        reading = self.reader(x, state.memory)
+        mixed = squared_relu(self.mix(self.dropout(torch.cat([x, reading.known], dim=-1))))
         y = self.summary_norm(self.summary(mixed))  # (B, T, H)
         before = torch.cat([state.summary[:, None], y[:, :-1]], dim=1)  # (B, T, H)
         if expected is not None:
             before, opened = before[expected], opened[expected]  # (N, ...)
         word = self.expect_word(before, opened)
-        return Outputs(
-            self.class_head(y), self.ton_head(y), self.role_head(y), word, remembered, State(hidden, y[:, -1])
-        )
+        heads = self.class_head(y), self.ton_head(y), self.role_head(y)
+        return Outputs(*heads, word, reading.trail, State(reading.memory, y[:, -1]))
+
+    def state_at(self, trail: Trail, lane: Tensor, after: Tensor) -> State:
+        """The states from which P words are read that are not remembered; they expect no next word.
+
+        Args:
+            trail: of the words that were read.
+            lane, after: int64 (P,), in which sentence, and after which of its words.
+        """
+        memory = self.reader.memory_at(trail, lane, after)
+        return State(memory, torch.zeros(len(lane), self.shape.state_width))
 
     def expect_word(self, before: Tensor, opened: Tensor) -> Tensor:
         """Logits of a word's fields (..., V): an outcome knows the opening that it belongs to.
@@ -139,8 +184,8 @@ class FlowLanguageModel(nn.Module):
             before: (..., H), the summary of everything before the word.
             opened: (..., D), embedding of the word's opening fields.
         """
-        known = squared_relu(self.expect(torch.cat([before, self.open_norm(opened)], dim=-1)))
-        return torch.where(self.outcome_columns, self.outcome_head(known), self.opening_head(before))
+        likely = squared_relu(self.expect(torch.cat([before, self.open_norm(opened)], dim=-1)))
+        return torch.where(self.outcome_columns, self.outcome_head(likely), self.opening_head(before))
 
 
 def word_log_likelihood(logits: Tensor, ids: Tensor, sizes: tuple[int, ...]) -> Tensor:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import hashlib
 import tomllib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from thingwarden.domain.errors import ConfigError
 
@@ -19,12 +19,60 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Count = Annotated[int, Field(ge=1)]
 
 
+class Recurrent(BaseModel):
+    """A reader with one gated recurrent layer as wide as the summary."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["recurrent"]
+
+
+class Attention(BaseModel):
+    """A reader with attention over a window.
+
+    Attributes:
+        layers: one above the other.
+        head_count: heads of a layer; all share one key and one value.
+        head_width: numbers in a key and in a value.
+        window_words: words before its own that a layer attends to.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    architecture: Literal["attention"]
+    layers: Count
+    head_count: Count
+    head_width: Count
+    window_words: Count
+
+
+ReaderSizes = Annotated[Recurrent | Attention, Field(discriminator="architecture")]
+
+
+class Teacher(BaseModel):
+    """A network that is trained first, by the same recipe but for these, and then teaches.
+
+    Attributes:
+        reader, width, state_width, learning_rate: as in the recipe.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    reader: ReaderSizes
+    width: Count
+    state_width: Count
+    learning_rate: Annotated[float, Field(gt=0.0)]
+
+
 class Recipe(BaseModel):
     """One training run.
 
     Attributes:
         name: of the model.
+        reader: what reads the sentence, and its sizes.
         width, state_width: D and H of the network.
+        teachers: networks whose mean opinion the model learns beside the labels; often there are none.
+        distil_share: weight of that opinion in the class loss, the labels keep the rest.
         pretrain_rounds, finetune_rounds: how often fresh scenes are drawn in each phase.
         sentences_per_round: windows drawn for a round.
         graft_share: share of the windows that are grafts.
@@ -45,8 +93,11 @@ class Recipe(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str
+    reader: ReaderSizes
     width: Count
     state_width: Count
+    teachers: tuple[Teacher, ...]
+    distil_share: Share
     pretrain_rounds: Annotated[int, Field(ge=0)]
     finetune_rounds: Count
     sentences_per_round: Count
@@ -65,6 +116,12 @@ class Recipe(BaseModel):
     field_masking: dict[str, Share]
     other_masking: Share
 
+    @model_validator(mode="after")
+    def _check_teachers(self) -> Self:
+        if bool(self.teachers) != (self.distil_share > 0):
+            raise ValueError("distil_share must be above 0 with teachers, and 0 without")
+        return self
+
     @classmethod
     def load(cls, path: Path) -> Self:
         """Read a recipe.
@@ -76,6 +133,15 @@ class Recipe(BaseModel):
             return cls.model_validate(tomllib.loads(path.read_text()))
         except (OSError, tomllib.TOMLDecodeError, ValidationError) as error:
             raise ConfigError(str(path), str(error), "see recipes/nano.toml for every key") from error
+
+    def taught_by(self, teacher: Teacher) -> Recipe:
+        """The recipe by which a teacher is trained."""
+        own = {name: getattr(teacher, name) for name in Teacher.model_fields}
+        return self.model_copy(update={**own, "teachers": (), "distil_share": 0.0})
+
+    def substance(self) -> str:
+        """SHA-256 of all values but the name: recipes that train the same network share it."""
+        return self.model_copy(update={"name": ""}).digest()
 
     def digest(self) -> str:
         """SHA-256 of the recipe's values."""

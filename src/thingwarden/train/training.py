@@ -7,7 +7,7 @@ Must never: set a threshold on a device that was learned from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -78,21 +78,35 @@ class Trained:
     scale_sample: npt.NDArray[np.uint8]
 
 
-def train_network(data: TrainingSet, recipe: Recipe, seed: int, progress: Progress | None = None) -> Trained:
-    """Fit vocabulary and network.
+def train_network(
+    data: TrainingSet,
+    recipe: Recipe,
+    seed: int,
+    progress: Progress | None = None,
+    known: Mapping[str, FlowLanguageModel] | None = None,
+) -> Trained:
+    """Fit vocabulary and network, after the teachers that the recipe names.
 
     Args:
         data: its calibration parts are not looked at.
         recipe: sizes, lengths, shares.
         seed: of the weights and of everything drawn.
         progress: told after every round.
+        known: networks trained on the same data with the same seed, by their recipes' ``substance``; a teacher that
+            is among them is not trained again.
     """
     vocabulary = fit_vocabulary(data.train, data.table)
     shares = LabShares(
         native=recipe.lab_native_share, history=recipe.lab_history_share, segment=recipe.lab_segment_share
     )
     stage = Stage(data.train, vocabulary, data.absent, shares)
-    trainer = Trainer.prepare(vocabulary, stage, collect_typed_rows(data.table, vocabulary), recipe, seed)
+    table = collect_typed_rows(data.table, vocabulary)
+    teachers: list[FlowLanguageModel] = []
+    for number, teacher in enumerate(recipe.teachers):
+        lesson = recipe.taught_by(teacher)
+        found = (known or {}).get(lesson.substance()) if number == 0 else None
+        teachers.append(found or Trainer.prepare(vocabulary, stage, table, lesson, seed + number).run(progress))
+    trainer = Trainer.prepare(vocabulary, stage, table, recipe, seed, teachers)
     model = trainer.run(progress)
     return Trained(
         vocabulary=vocabulary, model=model, step_count=trainer.step_count, scale_sample=trainer.draw_scale_sample()

@@ -21,12 +21,13 @@ from thingwarden.testing import take_words
 pytestmark = pytest.mark.torch
 
 
-@pytest.fixture(scope="module")
-def artifact(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+@pytest.fixture(scope="module", params=["recurrent", "attention"])
+def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     pytest.importorskip("torch")
-    from model_builder import build_artifact
+    from model_builder import ATTENTION, build_artifact, build_model
 
-    return build_artifact(tmp_path_factory.mktemp("model"))
+    model = build_model(reader=ATTENTION) if request.param == "attention" else None
+    return build_artifact(tmp_path_factory.mktemp("model"), model)
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,8 @@ def test_many_devices_get_a_state_each(artifact: Artifact, words: WordBatch) -> 
     scores = scorer.score(replace(many, device=np.arange(300, dtype=np.int32)))
     assert np.ptp(scores.class_probability, axis=0).max() < 1e-5
     assert len(scorer.states()) >= 300
-    assert scorer.state_bytes == 2 * 4 * scorer.states().shape[1] <= 64 * 1024
+    assert scorer.state_bytes == 4 * sum(scorer.state_widths) <= 64 * 1024
+    assert scorer.states().shape[1] == scorer.state_widths[1]
 
 
 def test_words_of_another_width_are_refused(artifact: Artifact, words: WordBatch) -> None:

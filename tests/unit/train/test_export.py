@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from thingwarden.testing import take_words
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
-from model_builder import build_artifact, build_model  # noqa: E402
+from model_builder import ATTENTION, build_artifact, build_model  # noqa: E402
 from thingwarden.model.scorer import FlowScorer  # noqa: E402
 from thingwarden.train.export import LOGIT_LIMIT, export_network, measure_ranges  # noqa: E402
 from thingwarden.train.finetune import told_fields  # noqa: E402
@@ -34,8 +35,11 @@ def _ids(words: WordBatch) -> torch.Tensor:
     return torch.from_numpy(words.fields[None].astype(np.int64))
 
 
-def test_float_onnx_equals_torch(words: WordBatch, tmp_path: Path) -> None:
-    model = build_model()
+@pytest.mark.parametrize(
+    "reader", [{"architecture": "recurrent"}, ATTENTION], ids=lambda reader: reader["architecture"]
+)
+def test_float_onnx_equals_torch(words: WordBatch, tmp_path: Path, reader: dict[str, Any]) -> None:
+    model = build_model(reader=reader)
     scores = FlowScorer(build_artifact(tmp_path, model)).score(words)
     with torch.no_grad():
         outputs = model(_ids(words), model.initial_state(1))

@@ -105,6 +105,25 @@ def test_pretraining_sees_no_malicious_graft(stage: Stage, monkeypatch: pytest.M
     assert shares == [0.0, 0.6]
 
 
+def test_a_teacher_speaks_for_words_that_have_a_label(stage: Stage) -> None:
+    teacher = {"reader": {"architecture": "recurrent"}, "width": 12, "state_width": 16, "learning_rate": 0.01}
+    recipe = build_recipe(teachers=[teacher], distil_share=1.0)
+    school = [_trainer(stage, seed=5).model]
+    for label, is_taught in ((2, True), (-1, False)):
+        trainer = Trainer.prepare(VOCABULARY, stage, None, recipe, 0, school)
+        loss, _ = trainer._lesson_loss(_lesson(label), trainer.model.initial_state(3), is_pretraining=False)
+        loss.backward()
+        gradient = trainer.model.class_head.weight.grad
+        assert gradient is not None and bool(gradient.any()) == is_taught
+
+
+def test_attention_is_shaped_by_the_recipe() -> None:
+    reader = {"architecture": "attention", "layers": 2, "head_count": 3, "head_width": 4, "window_words": 9}
+    attention = shape_from(VOCABULARY, build_recipe(reader=reader)).attention
+    assert attention is not None and (attention.layers, attention.head_count, attention.window_words) == (2, 3, 9)
+    assert shape_from(VOCABULARY, build_recipe()).attention is None
+
+
 def test_typed_rows_teach_the_types_head(stage: Stage) -> None:
     from thingwarden.domain.flow import Labels
     from thingwarden.train.table import collect_typed_rows

@@ -12,10 +12,15 @@ from thingwarden.domain.word import ROLES
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
 
-from model_builder import build_model, build_recipe  # noqa: E402
-from thingwarden.train.network import squared_relu, word_log_likelihood  # noqa: E402
+from model_builder import ATTENTION, build_model, build_recipe  # noqa: E402
+from thingwarden.train.network import FlowLanguageModel, word_log_likelihood  # noqa: E402
 
 LANES, WORDS = 3, 10
+
+
+@pytest.fixture(params=["recurrent", "attention"])
+def model(request: pytest.FixtureRequest) -> FlowLanguageModel:
+    return build_model(reader=ATTENTION) if request.param == "attention" else build_model()
 
 
 def random_ids(seed: int = 0) -> torch.Tensor:
@@ -24,19 +29,18 @@ def random_ids(seed: int = 0) -> torch.Tensor:
     return torch.from_numpy((rng.random((LANES, WORDS, len(sizes))) * sizes).astype(np.int64))
 
 
-def test_every_word_gets_an_answer_of_every_head() -> None:
-    model = build_model()
+def test_every_word_gets_an_answer_of_every_head(model: FlowLanguageModel) -> None:
     outputs = model(random_ids(), model.initial_state(LANES))
     assert outputs.attack_class.shape == (LANES, WORDS, len(CLASSES))
     assert outputs.ton_class.shape == (LANES, WORDS, len(TON_CLASSES))
     assert outputs.role.shape == (LANES, WORDS, len(ROLES))
     assert outputs.word.shape == (LANES, WORDS, sum(VOCABULARY.sizes))
-    width = build_recipe().state_width
-    assert (outputs.state.hidden.shape, outputs.state.summary.shape) == ((1, LANES, width), (LANES, width))
+    assert outputs.state.summary.shape == (LANES, build_recipe().state_width)
+    assert [part.shape for part in outputs.state.memory] == [(LANES, *shape) for shape in model.reader.memory_shapes()]
 
 
-def test_a_later_word_changes_no_earlier_score() -> None:
-    model, ids = build_model(), random_ids()
+def test_a_later_word_changes_no_earlier_score(model: FlowLanguageModel) -> None:
+    ids = random_ids()
     altered = ids.clone()
     altered[:, 6] = random_ids(1)[:, 6]
     one, two = (model(words, model.initial_state(LANES)) for words in (ids, altered))
@@ -45,9 +49,9 @@ def test_a_later_word_changes_no_earlier_score() -> None:
         assert not torch.equal(getattr(one, name)[:, 6:], getattr(two, name)[:, 6:])
 
 
-def test_a_word_is_expected_without_being_read() -> None:
+def test_a_word_is_expected_without_being_read(model: FlowLanguageModel) -> None:
     """What is said of an opening's fields must not depend on them; of an outcome's, only on the opening's."""
-    model, ids = build_model(), random_ids()
+    ids = random_ids()
     altered = ids.clone()
     altered[:, 5] = random_ids(1)[:, 5]
     is_outcome = model.outcome_columns
@@ -60,17 +64,18 @@ def test_a_word_is_expected_without_being_read() -> None:
     assert torch.equal(one, three) and not torch.equal(one, two)
 
 
-def test_a_sentence_may_be_read_in_parts() -> None:
-    model, ids = build_model(), random_ids()
+def test_a_sentence_may_be_read_in_parts(model: FlowLanguageModel) -> None:
+    ids = random_ids()
     whole = model(ids, model.initial_state(LANES))
     first = model(ids[:, :4], model.initial_state(LANES))
     rest = model(ids[:, 4:], first.state)
     torch.testing.assert_close(torch.cat([first.word, rest.word], dim=1), whole.word, atol=1e-5, rtol=1e-5)
-    torch.testing.assert_close(rest.state.hidden, whole.state.hidden, atol=1e-5, rtol=1e-5)
+    for one, other in zip(rest.state.memory, whole.state.memory, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-5)
 
 
-def test_only_the_expected_words_are_expected() -> None:
-    model, ids = build_model(), random_ids()
+def test_only_the_expected_words_are_expected(model: FlowLanguageModel) -> None:
+    ids = random_ids()
     chosen = torch.zeros((LANES, WORDS), dtype=torch.bool)
     chosen[1, 2] = chosen[2, 7] = True
     some, every = model(ids, model.initial_state(LANES), chosen), model(ids, model.initial_state(LANES))
@@ -90,8 +95,8 @@ def test_each_field_has_a_distribution_of_its_own() -> None:
     torch.testing.assert_close(found, expected)
 
 
-def test_it_learns_one_batch_by_heart() -> None:
-    model, ids = build_model(), random_ids()
+def test_it_learns_one_batch_by_heart(model: FlowLanguageModel) -> None:
+    ids = random_ids()
     target = torch.arange(LANES * WORDS) % len(CLASSES)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.03)
     for _ in range(60):
@@ -103,5 +108,9 @@ def test_it_learns_one_batch_by_heart() -> None:
     assert (logits.argmax(dim=-1) == target).all()
 
 
-def test_squared_relu_is_zero_below_zero() -> None:
-    assert squared_relu(torch.tensor([-2.0, 0.0, 3.0])).tolist() == [0.0, 0.0, 9.0]
+def test_a_state_is_forgotten_lane_by_lane_and_cut_off_from_what_made_it(model: FlowLanguageModel) -> None:
+    state = model(random_ids(), model.initial_state(LANES)).state
+    carried = state.carried(torch.tensor([1.0, 0.0, 1.0]))
+    for before, after in zip((*state.memory, state.summary), (*carried.memory, carried.summary), strict=True):
+        assert not after.requires_grad and not after[1].any()
+        assert torch.equal(after[[0, 2]], before[[0, 2]].detach()) and before[0].any()

@@ -61,9 +61,53 @@ def test_every_key_must_be_shown(tmp_path: Path) -> None:
 
 
 def _toml(name: str, value: object) -> str:
+    return f"{name} = {_toml_value(value)}"
+
+
+def _toml_value(value: object) -> str:
     if isinstance(value, dict):
-        return f"{name} = {{ {', '.join(f'{key} = {share}' for key, share in value.items())} }}"
-    return f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}"
+        return f"{{ {', '.join(_toml(key, part) for key, part in value.items())} }}"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml_value, value))}]"
+    return f'"{value}"' if isinstance(value, str) else str(value)
+
+
+TEACHER = {"reader": {"architecture": "recurrent"}, "width": 20, "state_width": 24, "learning_rate": 0.01}
+
+
+def test_teachers_and_their_weight_go_together() -> None:
+    for changes in ({"teachers": [TEACHER]}, {"distil_share": 0.5}):
+        with pytest.raises(ValueError, match="distil_share must be above 0 with teachers, and 0 without"):
+            build_recipe(**changes)
+
+
+def test_a_teacher_is_trained_by_the_recipe_but_for_its_own_sizes() -> None:
+    recipe = build_recipe(teachers=[TEACHER], distil_share=0.5, lanes=5)
+    taught = recipe.taught_by(recipe.teachers[0])
+    assert (taught.width, taught.state_width, taught.learning_rate) == (20, 24, 0.01)
+    assert (taught.teachers, taught.distil_share, taught.lanes) == ((), 0.0, 5)
+
+
+def test_the_distilled_recipe_is_taught_by_small() -> None:
+    distilled, small = Recipe.load(RECIPES / "nano-distilled.toml"), Recipe.load(RECIPES / "small.toml")
+    assert [distilled.taught_by(teacher).substance() for teacher in distilled.teachers] == [small.substance()]
+
+
+def test_the_family_differs_in_nothing_but_networks() -> None:
+    own = {"name", "reader", "width", "state_width", "learning_rate", "teachers", "distil_share"}
+    nano = Recipe.load(NANO).model_dump(exclude=own)
+    for name in ("small", "nano-attention", "nano-distilled"):
+        assert Recipe.load(RECIPES / f"{name}.toml").model_dump(exclude=own) == nano
+
+
+def test_attention_needs_its_sizes_and_a_recurrence_has_none() -> None:
+    for reader in ({"architecture": "attention"}, {"architecture": "recurrent", "layers": 2}, {"architecture": "echo"}):
+        with pytest.raises(ValueError, match="reader"):
+            build_recipe(reader=reader)
+
+
+def test_substance_is_all_but_the_name() -> None:
+    assert build_recipe(name="other").substance() == build_recipe().substance() != build_recipe(lanes=4).substance()
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
