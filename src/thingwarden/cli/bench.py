@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from thingwarden.cli.bench_architectures import architectures
 from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_evasion import evasion
 from thingwarden.cli.bench_gap import gap, growth
@@ -28,6 +29,7 @@ def bench_group() -> None:
 
 
 bench_group.add_command(evasion)
+bench_group.add_command(architectures)
 bench_group.add_command(gap)
 bench_group.add_command(growth)
 bench_group.add_command(early)
