@@ -184,16 +184,22 @@ def judge_goals(records: Sequence[tuple[Scene, Record]]) -> list[Record]:
     rows = []
     for text, family, is_hourly in _GOALS:
         found = [
-            (goal, record["incident"])
+            (goal, record["incident"], record["word"])
             for scene, record in records
             if (goal := goal_of(scene.attack, scene.rate_per_s)) and scene.attack.family == family
             if (goal.attempts == HOURLY_BEACONS) is is_hourly
         ]
         if found:
-            within = sum(goal.is_met(incident) for goal, incident in found)
-            reached = _spread([incident for _, incident in found])
+            within = sum(goal.is_met(incident) for goal, incident, _ in found)
             rows.append(
-                {"goal": text, "scenes": len(found), "within": within, "is_met": within == len(found), **reached}
+                {
+                    "goal": text,
+                    "scenes": len(found),
+                    "within": within,
+                    "word_within": sum(goal.is_met(word) for goal, _, word in found),
+                    "is_met": within == len(found),
+                    **_spread([incident for _, incident, _ in found]),
+                }
             )
     return sorted(rows, key=lambda row: bool(row["is_met"]))
 

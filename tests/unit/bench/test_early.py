@@ -72,6 +72,7 @@ def test_one_scene_too_late_misses_the_goal_and_missed_goals_come_first() -> Non
     )
     assert [goal["is_met"] for goal in goals] == [False, True, True]
     assert goals[0]["goal"].startswith("flood") and goals[0]["never"] == 1
+    assert (goals[0]["within"], goals[0]["word_within"]) == (1, 1)
     assert goals[0]["seconds"] == {"median": None, "worst": None}
     assert goals[1]["attempts"] == {"median": 20.0, "worst": 20.0}
     assert goals[2]["goal"].startswith("C&C once an hour") and goals[2]["within"] == 1

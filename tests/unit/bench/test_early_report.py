@@ -58,8 +58,15 @@ def figures() -> dict[str, Any]:
             },
         },
         "goals": [
-            {"goal": "C&C in time", "scenes": 6, "within": 2, "is_met": False, **verdict(40.0, never=4)},
-            {"goal": "scan in time", "scenes": 6, "within": 6, "is_met": True, **verdict(0.2)},
+            {
+                "goal": "C&C in time",
+                "scenes": 6,
+                "within": 2,
+                "word_within": 5,
+                "is_met": False,
+                **verdict(40.0, never=4),
+            },
+            {"goal": "scan in time", "scenes": 6, "within": 6, "word_within": 6, "is_met": True, **verdict(0.2)},
         ],
         "persistence": {
             "sweep-syn": {
@@ -79,7 +86,7 @@ def figures() -> dict[str, Any]:
 def test_missed_goals_are_told_first(figures: dict[str, Any]) -> None:
     text = render_early(figures)
     assert text.index("MISSED") < text.index("| met |")
-    assert "| C&C in time | 2 of 6 (33%) | 4 | 40 / - | 40 / - | **MISSED** |" in text
+    assert "| C&C in time | 2 of 6 (33%) | 5 | 4 | 40 / - | 40 / - | **MISSED** |" in text
 
 
 def test_every_rate_has_a_line_and_never_is_a_dash(figures: dict[str, Any]) -> None:
