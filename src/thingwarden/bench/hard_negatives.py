@@ -33,12 +33,12 @@ _OWNERS: Final = ("phone", "server")
 
 _RECIPE: Final = CorpusRecipe(
     name="hard-negatives",
-    devices=(5, 9),
+    devices=(4, 7),
     invented_share=0.25,
     hub_share=1.0,
     breadth=(0.1, 1.0),
     duration_s=(DAY_S, DAY_S),
-    flows=(500.0, 6000.0),
+    flows=(400.0, 3000.0),
     quiet_share=1.0,
     oddities=(0, 0),
 )

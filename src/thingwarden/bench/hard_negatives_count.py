@@ -185,7 +185,7 @@ def render_negatives(figures: dict[str, Any]) -> str:
             "# Hard negatives",
             "",
             f"**{'Met' if met == len(rows) else 'MISSED'}**: {met} of {len(rows)} hard negatives passed without any "
-            f"incident above a notification, each in {figures['networks']} simulated networks of five to nine devices "
+            f"incident above a notification, each in {figures['networks']} simulated networks of four to seven devices "
             f"that nobody learned from, {figures['duration_s'] / HOUR_S:.0f} hours long (needed: {GOAL_NETWORKS}).",
             "",
             f"Model: {figures['model']}, flow threshold {figures['flow_threshold']:.3f}, alarm level "
