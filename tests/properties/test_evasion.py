@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from lab_builder import network_flows
 from thingwarden.bench.evasion import EVASIONS, UNCHANGED, Evasion, evade
 from thingwarden.bench.evasion_rows import TCP, answered_mask, attack_mask
-from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch
+from thingwarden.domain.flow import COLUMN_DTYPES, MILESTONE_DTYPES, FlowBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
+from thingwarden.train.pace import imagine_milestones
 
 CASES = [
     pytest.param(evasion, strength, id=f"{evasion.name}-{strength:g}")
@@ -32,7 +33,7 @@ def network(seed: int) -> FlowBatch:
     if seed % 2:
         codes = flows.labels.attack_class
         codes[flows.labels.malicious == 1] = CLASS_INDEX[AttackClass.C2]
-    return flows
+    return imagine_milestones(flows, np.random.default_rng(seed))
 
 
 def assert_equal_flows(one: FlowBatch, other: FlowBatch) -> None:
@@ -41,17 +42,31 @@ def assert_equal_flows(one: FlowBatch, other: FlowBatch) -> None:
     assert one.labels is not None and other.labels is not None
     np.testing.assert_array_equal(one.labels.malicious, other.labels.malicious)
     np.testing.assert_array_equal(one.labels.detail, other.labels.detail)
+    assert one.milestones is not None and other.milestones is not None
+    for name in MILESTONE_DTYPES:
+        np.testing.assert_array_equal(getattr(one.milestones, name), getattr(other.milestones, name), err_msg=name)
 
 
 def is_possible(flows: FlowBatch) -> npt.NDArray[np.bool_]:
-    """Bytes travel in packets, time does not run backwards, who never spoke sent nothing."""
+    """Bytes travel in packets, time does not run backwards, who never spoke sent nothing, nothing shrinks."""
     possible = ~(flows.duration_s < 0.0)
     for end in ("orig", "resp"):
         payload, packets, ip = (getattr(flows, f"{end}_{what}") for what in ("bytes", "packets", "ip_bytes"))
         possible &= (packets < 0) | (payload <= packets * LARGEST_PACKET_BYTES)
         possible &= (ip < 0) | (packets < 0) | (ip >= payload + 20 * packets)
     never_spoke = (flows.proto == TCP) & ~answered_mask(flows)
-    return np.asarray(possible & ~(never_spoke & (flows.resp_bytes > 0)))
+    return np.asarray(possible & ~(never_spoke & (flows.resp_bytes > 0)) & ~_shrinks(flows))
+
+
+def _shrinks(flows: FlowBatch) -> npt.NDArray[np.bool_]:
+    """Flows that ended with less than they had while they were open."""
+    noted = flows.milestones
+    assert noted is not None
+    whole = flows.take(noted.flow)
+    more = noted.elapsed_s > np.nan_to_num(whole.duration_s) + 1e-6
+    for name in ("orig_bytes", "resp_bytes", "orig_packets", "resp_packets"):
+        more |= getattr(noted, name) > getattr(whole, name)
+    return np.bincount(noted.flow[more], minlength=len(flows)) > 0
 
 
 @pytest.mark.parametrize(("evasion", "strength"), CASES)

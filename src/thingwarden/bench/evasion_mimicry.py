@@ -72,17 +72,19 @@ def disguise(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evad
     """
     columns: _Columns = {name: getattr(flows, name).copy() for name in COLUMN_DTYPES}
     hosts, habit_mask, pair = LanHosts.of(flows), _habit_mask(flows), _pair_keys(flows)
+    template = np.arange(len(flows))
     for attack in campaigns(flows, reached, by_host=True):
         for key in np.unique(pair[attack]):
             rows, habits = attack[pair[attack] == key], np.flatnonzero(habit_mask & (pair == key))
-            like = _draw_channel(flows, habits, len(rows), rng)
+            template[rows] = like = _draw_channel(flows, habits, len(rows), rng)
             taken = _OUTCOME + (_PORTS if strength >= Disguise.PORTS else ())
             taken += _PEER if strength >= Disguise.PEER else ()
             for name in taken:
                 columns[name][rows] = getattr(flows, name)[like]
             if strength == Disguise.PEER_KIND:
                 _relay(columns, flows, rows, like, hosts, rng)
-    return Evaded.in_place(replace(flows, **columns), reached)
+    noted = None if flows.milestones is None else flows.milestones.of_flows(template)
+    return Evaded.in_place(replace(flows, milestones=noted, **columns), reached)
 
 
 def _habit_mask(flows: FlowBatch) -> Mask:

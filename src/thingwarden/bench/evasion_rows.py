@@ -7,18 +7,19 @@ Must never: reach a flow that is not labelled malicious.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from thingwarden.bench.weighting import require_labels
-from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.flow import FlowBatch, Milestones
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.encode.address import hash_columns, is_unicast, same_lan
 from thingwarden.encode.sentence import local_ends
 from thingwarden.encode.word import ANSWERED_STATES, code_mask
+from thingwarden.train.pace import imagine_milestones
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Rows: TypeAlias = npt.NDArray[np.int64]
@@ -104,6 +105,23 @@ def campaigns(flows: FlowBatch, among: Mask, *, by_host: bool) -> list[Rows]:
     group = np.unique(np.stack([detail.astype(np.uint64), host], axis=1), axis=0, return_inverse=True)[1].ravel()
     order = np.argsort(group, kind="stable")
     return np.split(rows[order], np.flatnonzero(np.diff(group[order])) + 1) if len(rows) else []
+
+
+def note_anew(flows: FlowBatch, changed: Mask, rng: Rng) -> FlowBatch:
+    """The flows with milestones imagined where they were ``changed``; all others keep those that were metered.
+
+    Args:
+        flows: without milestones they stay without.
+        changed: bool (n,), flows whose packets are not those that the meter saw.
+        rng: draws.
+    """
+    noted, rows = flows.milestones, np.flatnonzero(changed)
+    if noted is None or not len(rows):
+        return flows
+    imagined = imagine_milestones(replace(flows.take(rows), milestones=None), rng).milestones
+    assert imagined is not None, "a meter's flows have time"
+    kept = noted.at(~changed[noted.flow])
+    return replace(flows, milestones=Milestones.join([kept, replace(imagined, flow=rows[imagined.flow])]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

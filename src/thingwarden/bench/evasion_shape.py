@@ -24,6 +24,7 @@ from thingwarden.bench.evasion_rows import (
     campaigns,
     class_mask,
     is_port_proto,
+    note_anew,
     originator_keys,
 )
 from thingwarden.domain.flow import FlowBatch
@@ -80,7 +81,8 @@ def pad(flows: FlowBatch, reached: Mask, strength: float, rng: Rng) -> Evaded:
         columns[f"{end}_packets"] = _add_known(getattr(flows, f"{end}_packets"), packets[side])
         ip_bytes = added[side] + header_bytes * packets[side]
         columns[f"{end}_ip_bytes"] = _add_known(getattr(flows, f"{end}_ip_bytes"), ip_bytes)
-    return Evaded.in_place(replace(flows, **columns), reached)
+    padded = note_anew(replace(flows, **columns), added.sum(axis=0) > 0, rng)
+    return Evaded.in_place(padded, reached)
 
 
 def _add_known(column: Counts, added: Counts) -> Counts:

@@ -20,6 +20,7 @@ from evasion_builder import (
     label,
     mac_of,
 )
+from flow_builder import with_milestones
 from thingwarden.bench.evasion_mimicry import Disguise, disguise, reach_disguise
 from thingwarden.bench.evasion_rows import class_mask
 from thingwarden.domain.flow import FlowBatch, words_from_address
@@ -101,3 +102,18 @@ def test_a_habit_without_sizes_cannot_be_imitated() -> None:
     flows = _cloud_only()
     flows.orig_bytes[:10] = -1
     assert not reach_disguise(flows).any()
+
+
+def test_an_open_flow_looks_like_the_habit_as_well() -> None:
+    flows = with_milestones(_cloud_only())
+    dressed = _dressed(flows, Disguise.SIZES)
+    assert flows.milestones is not None and dressed.milestones is not None
+    habits = flows.take(~class_mask(flows, C2))
+    assert habits.milestones is not None and len(dressed.milestones)
+    known = {tuple(row) for row in np.stack(_sums(habits), axis=1).tolist()}
+    assert {tuple(row) for row in np.stack(_sums(dressed), axis=1).tolist()} <= known
+
+
+def _sums(flows: FlowBatch) -> list[np.ndarray]:
+    assert flows.milestones is not None
+    return [flows.milestones.elapsed_s, flows.milestones.orig_bytes, flows.orig_bytes[flows.milestones.flow]]

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from evasion_builder import CAMERA, NEIGHBOUR, VICTIM, attacked_network, beacon, habit, label, mac_of
+from flow_builder import with_milestones
 from thingwarden.bench.evasion_rows import (
     STEERED,
     Evaded,
@@ -17,9 +18,10 @@ from thingwarden.bench.evasion_rows import (
     campaigns,
     class_mask,
     is_port_proto,
+    note_anew,
 )
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.flow import FlowBatch, words_from_address
+from thingwarden.domain.flow import MILESTONE_DTYPES, FlowBatch, words_from_address
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.testing import FlowSpec, build_flows
 
@@ -76,3 +78,23 @@ def test_in_place_every_row_is_itself() -> None:
     flows = attacked_network()
     evaded = Evaded.in_place(flows, attack_mask(flows))
     assert evaded.row.tolist() == list(range(len(flows)))
+
+
+def test_milestones_are_imagined_only_where_packets_were_changed() -> None:
+    flows = with_milestones(attacked_network())
+    changed = attack_mask(flows)
+    anew = note_anew(flows, changed, np.random.default_rng(1))
+    assert flows.milestones is not None and anew.milestones is not None
+    metered, kept = flows.milestones.at(~changed[flows.milestones.flow]), ~changed[anew.milestones.flow]
+    for name in MILESTONE_DTYPES:
+        np.testing.assert_array_equal(getattr(anew.milestones.at(kept), name), getattr(metered, name))
+    total = flows.orig_packets + flows.resp_packets
+    imagined = anew.milestones.at(~kept)
+    assert len(imagined) and (imagined.orig_packets + imagined.resp_packets <= total[imagined.flow]).all()
+
+
+def test_flows_without_milestones_or_changes_are_given_back() -> None:
+    flows = attacked_network()
+    assert note_anew(flows, attack_mask(flows), np.random.default_rng(1)) is flows
+    noted = with_milestones(flows)
+    assert note_anew(noted, np.zeros(len(noted), dtype=bool), np.random.default_rng(1)) is noted
