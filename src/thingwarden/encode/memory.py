@@ -18,6 +18,9 @@ EVICTED_SHARE: Final = 4
 SPARE_ROWS: Final = 8192
 """Rows beyond the limit, for what comes between two evictions; more are made where even they are used up."""
 
+KEY_BYTES: Final = 12
+"""Memory of a key and its slot."""
+
 
 class SlotTable:
     """Columns of state with a row per key.
@@ -44,6 +47,11 @@ class SlotTable:
 
     def __getitem__(self, name: str) -> npt.NDArray[Any]:
         return self._columns[name]
+
+    @property
+    def row_bytes(self) -> int:
+        """Memory of one key with its row."""
+        return KEY_BYTES + sum(column[:1].nbytes for column in self._columns.values())
 
     def find(self, key: int) -> int:
         """The key's slot, -1 where it has none."""

@@ -91,6 +91,16 @@ class Rhythm:
     def _tables(self) -> tuple[SlotTable, ...]:
         return (self._devices, self._peers, self._channels, self._services, self._recent)
 
+    @property
+    def device_bytes(self) -> int:
+        """Memory of one device: its own row, and the latest openings in both directions."""
+        return self._devices.row_bytes + 2 * self._recent.row_bytes
+
+    @property
+    def shared_bytes(self) -> int:
+        """Most memory of what all devices share: peers, channels and services."""
+        return MEMORY_LIMIT * sum(table.row_bytes for table in (self._peers, self._channels, self._services))
+
     def trim(self) -> None:
         """Bring every table back under its limit."""
         for table in self._tables:

@@ -73,6 +73,16 @@ class SentenceEncoder:
         """Devices and remembered peers forgotten because a table was full."""
         return self._table.evicted_count + self._rhythm.evicted_count + self._neighbours.evicted_count
 
+    @property
+    def device_bytes(self) -> int:
+        """Memory of one device."""
+        return self._table.row_bytes + self._rhythm.device_bytes
+
+    @property
+    def shared_bytes(self) -> int:
+        """Most memory of what is remembered of peers, channels and services, whatever the number of devices."""
+        return self._rhythm.shared_bytes
+
     def encode(self, flows: FlowBatch, chunk_words: int = 8192) -> Iterator[WordBatch]:
         """Yield the flows' words in the order in which they become knowable.
 

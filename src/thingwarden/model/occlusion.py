@@ -24,7 +24,7 @@ STRIDE_WORDS: Final = 64
 QUIET_PROBABILITY: Final = 0.9
 """A word is quiet, and may stand for what its device usually says, when it is benign at least so probably."""
 
-_FIRST_DEVICES: Final = 64
+_FIRST_DEVICES: Final = 1024
 _OLDER: Final = 0
 _NEWER: Final = 1
 

@@ -24,15 +24,15 @@ from thingwarden.model.artifact import Artifact
 SLICE_WORDS: Final = 256
 """Words of one sentence per run of the network; a longer stretch is cut and its state carried on."""
 
-RUN_WORDS: Final = 256
-"""Words per run of the network, padding included: its tensors stay in the cache, where larger runs wait for fresh pages
-of memory and take twice the time per word. Bounds memory at about 3 MB."""
+RUN_WORDS: Final = 128
+"""Words per run of the network, padding included: its tensors stay in the cache and in the session's arena, which
+never grows beyond some 3 MB; larger runs cost memory and make no word cheaper."""
 
 OUTPUTS: Final = ("attack_class", "ton_class", "role", "surprise_nats", "hidden_out", "summaries")
 MEMORY: Final = "memory"
 """The output that holds the state after every word; asked for where there are probes only."""
 
-_FIRST_DEVICES: Final = 64
+_FIRST_DEVICES: Final = 1024
 
 
 class SentenceState(NamedTuple):
@@ -134,7 +134,7 @@ class FlowScorer:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
-        options.enable_cpu_mem_arena = False
+        options.enable_mem_pattern = False  # every run has a shape of its own, and each would keep a plan
         options.log_severity_level = 3
         try:
             self._session = onnxruntime.InferenceSession(
