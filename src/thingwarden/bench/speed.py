@@ -1,95 +1,195 @@
-"""Speed and memory: flows per second from FlowBatch to verdict on one core, and the peak memory of ``replay``.
+"""Speed and memory of the detector on one core: the live path in small batches, single words, peers, the process.
 
-In: a model artifact and a flow log. Out: ``speed.json`` and ``speed.md``.
-Must never: leave out what a real stream pays for: encoding, scoring, judging and correlating all count.
+In: a model artifact and a flow log. Out: figures, which ``speed_report`` writes.
+Must never: leave out what a real stream pays for: encoding, scoring, judging and explaining all count.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from thingwarden.detect.correlate import Correlator
-from thingwarden.detect.verdict import FlowJudge
+from thingwarden.bench.detector_memory import ROUNDS, measure_memory
+from thingwarden.bench.live_traffic import DEVICE_COUNT, SCENARIOS, Scenario, make_traffic
+from thingwarden.bench.streaming import Detector, Stream, summarise
+from thingwarden.bench.words import join_words, sum_up_history
 from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.word import WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.ingest.source import read_flows
 from thingwarden.model.artifact import Artifact, load_artifact
 from thingwarden.model.scorer import FlowScorer
 
-CHUNK_WORDS: Final = 2048
-"""Words that a live sensor gathers at most before it scores; smaller chunks cost more per word."""
+GOAL_WORDS_PER_S: Final = 50_000
+BUDGETS_MS: Final = (5, 20, 50)
+"""How long words may wait for others; at the goal's rate so many come together in that time."""
 
+SINGLE: Final = "single"
+"""The batch that nobody waits for: one event, which is one word, or two where both ends are devices."""
+
+LOG_WORDS: Final = 2048
+"""Words scored at a time where a log is read as fast as it can be."""
+
+FLOW_COUNT: Final = 12_000
+SINGLE_FLOW_COUNT: Final = 1500
 _KIBIBYTE: Final = 1024
+_PEER_CLASSES: Final = 10
+
+Progress = Callable[[str], None]
 
 
-def measure_speed(model: Path, log: Path, out: Path, *, repeats: int = 5) -> dict[str, Any]:
-    """Measure, write ``speed.json`` and ``speed.md`` into ``out``, return what the JSON holds.
+def measure_speed(
+    model: Path,
+    log: Path,
+    *,
+    repeats: int = 5,
+    flow_count: int = FLOW_COUNT,
+    memory_rounds: tuple[int, int] = ROUNDS,
+    progress: Progress | None = None,
+) -> dict[str, Any]:
+    """Measure everything.
 
     Args:
         model: folder of the artifact.
         log: a flow log or capture, such as IoT-23 34-1's conn.log.
-        out: folder for the report.
-        repeats: runs of each kind; the median is reported, all are listed.
+        repeats: runs of each kind; medians are reported, all runs listed.
+        flow_count: flows of each scenario; an eighth of them one by one.
+        memory_rounds: see ``measure_memory``.
+        progress: told what is being measured.
 
     Raises:
         ArtifactError: the model is missing or altered.
         InputError: the log is not what it claims to be.
-        RequestError: ``replay`` failed.
+        RequestError: ``replay`` or the detector's process failed.
     """
-    artifact = load_artifact(model)
-    flows = read_flows(log)
+    tell = progress or (lambda step: None)
+    artifact, flows = load_artifact(model), read_flows(log)
+    load = os.getloadavg()
     run_on_one_core()
-    rates = [len(flows) / stream_once(artifact, flows) for _ in range(repeats)]
+    scenarios = {}
+    for scenario in SCENARIOS:
+        tell(f"{scenario.name}: {scenario.says}")
+        scenarios[scenario.name] = measure_scenario(artifact, scenario, flow_count, repeats)
+    tell("peers on the same words")
+    peers = measure_peers(artifact, make_traffic(SCENARIOS[0], flow_count), repeats)
+    tell("memory")
     peaks = [replay_peak_bytes(model, log) for _ in range(max(1, repeats // 2))]
-    figures: dict[str, Any] = {
-        "log": log.name,
-        "flows": len(flows),
+    rates = [_flows_per_s(artifact, flows) for _ in range(repeats)]
+    return {
         "model": artifact.name,
-        "chunk_words": CHUNK_WORDS,
-        "flows_per_s": statistics.median(rates),
-        "flows_per_s_runs": rates,
+        "network_bytes": len(artifact.network),
+        "repeats": repeats,
+        "scenarios": scenarios,
+        "peers": peers,
+        "state_bytes": describe_state(artifact),
+        "memory": [asdict(section) for section in measure_memory(model, rounds=memory_rounds)],
+        "log": {"name": log.name, "flows": len(flows), "flows_per_s": statistics.median(rates), "runs": rates},
         "replay_peak_bytes": statistics.median(peaks),
         "replay_peak_bytes_runs": peaks,
-        "machine": describe_machine(),
+        "machine": {**describe_machine(), "load_before": load, "load_after": os.getloadavg()},
     }
-    write_speed(figures, out)
-    return figures
+
+
+def measure_scenario(artifact: Artifact, scenario: Scenario, flow_count: int, repeats: int) -> dict[str, Any]:
+    """Words per second and seconds per batch of one scenario, by latency budget; runs take turns."""
+    flows = make_traffic(scenario, flow_count)
+    sizes = {str(budget): GOAL_WORDS_PER_S * budget // 1000 for budget in BUDGETS_MS} | {SINGLE: 1}
+    few = flows.take(np.arange(max(1, min(len(flows), flow_count * SINGLE_FLOW_COUNT // FLOW_COUNT))))
+    runs: dict[str, list[Stream]] = {name: [] for name in sizes}
+    for _ in range(repeats):
+        for name, words in sizes.items():
+            runs[name].append(Detector.fresh(artifact).stream(few if name == SINGLE else flows, words))
+    return {"says": scenario.says, "by_budget_ms": {name: summarise(streams) for name, streams in runs.items()}}
+
+
+def measure_peers(artifact: Artifact, flows: FlowBatch, repeats: int) -> dict[str, Any]:
+    """What others need for the words of the same flows: the network alone, and LightGBM with sums of the past.
+
+    Returns:
+        ``network_words_per_s``: the network over all words at once, the most that the live path could reach;
+        ``lightgbm_flows_per_s``: trees of the referee's size over closing words, in batches of 20 ms, their history
+        summed within the batch only; None where LightGBM is not installed.
+    """
+    vocabulary = Vocabulary.from_json(artifact.vocabulary)
+    chunks = list(SentenceEncoder(vocabulary).encode(flows, GOAL_WORDS_PER_S * 20 // 1000))
+    words = join_words(chunks)
+    network = [len(words) / _seconds(lambda: FlowScorer(artifact).score(words)) for _ in range(repeats)]
+    judge = _grow_trees(words)
+    if judge is None:
+        return {"network_words_per_s": statistics.median(network), "lightgbm_flows_per_s": None}
+    boosted = [len(flows) / _seconds(lambda: [judge(chunk) for chunk in chunks]) for _ in range(repeats)]
+    return {
+        "network_words_per_s": statistics.median(network),
+        "lightgbm_flows_per_s": statistics.median(boosted),
+        "lightgbm_flows_per_s_runs": boosted,
+    }
+
+
+def _grow_trees(words: WordBatch) -> Callable[[WordBatch], object] | None:
+    """LightGBM as the referee grows it, on classes drawn by lot, which fill every tree; only its speed is wanted."""
+    try:
+        from thingwarden.bench.learners import Boosting, BoostingSetting
+    except ImportError:
+        return None
+    from thingwarden.bench.words import Examples
+
+    model = Boosting(BoostingSetting(leaves=15, least_hessian=1.0, rounds=100))
+    closes = np.flatnonzero(words.is_close)
+    label = np.random.default_rng(0).integers(0, _PEER_CLASSES, len(closes))
+    examples = Examples(
+        fields=words.fields[closes],
+        history=sum_up_history(words)[closes],
+        label=label,
+        weight=np.ones(len(closes)),
+    )
+    model.fit(examples, _PEER_CLASSES, seed=0)
+
+    def judge(chunk: WordBatch) -> object:
+        ended = np.flatnonzero(chunk.is_close)
+        return model.predict(chunk.fields[ended], sum_up_history(chunk)[ended]) if len(ended) else None
+
+    return judge
+
+
+def _seconds(work: Callable[[], object]) -> float:
+    """Seconds of this thread's processor time."""
+    began_at_s = time.thread_time()
+    work()
+    return time.thread_time() - began_at_s
+
+
+def _flows_per_s(artifact: Artifact, flows: FlowBatch) -> float:
+    return len(flows) / float(Detector.fresh(artifact).stream(flows, LOG_WORDS).seconds.sum())
+
+
+def describe_state(artifact: Artifact) -> dict[str, int]:
+    """Bytes of state per device by owner, and what all devices share at most."""
+    detector = Detector.fresh(artifact)
+    network = FlowScorer(artifact).state_bytes
+    return {
+        "network": network,
+        "latest_words": detector.scorer.state_bytes - network,
+        "rhythm": detector.encoder.device_bytes,
+        "shared": detector.encoder.shared_bytes,
+    }
 
 
 def run_on_one_core() -> None:
     """Keep this process to one of the cores that it may use."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-
-
-def stream_once(artifact: Artifact, flows: FlowBatch) -> float:
-    """Seconds from the batch to all verdicts and incidents, with everything fresh."""
-    scorer = FlowScorer(artifact)
-    encoder = SentenceEncoder(Vocabulary.from_json(artifact.vocabulary))
-    judge = FlowJudge(len(flows), artifact.calibration)
-    correlator = Correlator(artifact.calibration, encoder.devices)
-    began_s = time.perf_counter()
-    for words in encoder.encode(flows, CHUNK_WORDS):
-        scores = scorer.score(words)
-        judge.update(words, scores)
-        correlator.update(words, scores, flows)
-    judge.verdicts()
-    correlator.finish(flows)
-    return time.perf_counter() - began_s
+        os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def replay_peak_bytes(model: Path, log: Path) -> int:
@@ -102,7 +202,7 @@ def replay_peak_bytes(model: Path, log: Path) -> int:
     return peak_bytes(command)
 
 
-def peak_bytes(command: list[str]) -> int:
+def peak_bytes(command: Sequence[str]) -> int:
     """Peak resident memory of a command, measured by a parent that has no other child.
 
     Raises:
@@ -129,7 +229,7 @@ def describe_machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "own_peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KIBIBYTE,
+        "device_count": DEVICE_COUNT,
     }
 
 
@@ -139,21 +239,3 @@ def _processor_name(read: Callable[[], str] = lambda: Path("/proc/cpuinfo").read
     except OSError:
         lines = []
     return lines[0].partition(":")[2].strip() if lines else platform.machine()
-
-
-def write_speed(figures: dict[str, Any], out: Path) -> None:
-    """Write ``speed.json`` and ``speed.md``."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "speed.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
-    machine = figures["machine"]
-    lines = [
-        "# Speed",
-        "",
-        f"- {figures['flows_per_s']:,.0f} flows/s from FlowBatch to verdict and incident, one core, "
-        f"chunks of {figures['chunk_words']} words (goal: 20,000).",
-        f"- {figures['replay_peak_bytes'] / 1e6:.0f} MB peak resident memory of `thingwarden replay` (goal: 150).",
-        "",
-        f"Log {figures['log']}, {figures['flows']:,} flows; model {figures['model']}; {machine['processor']}, "
-        f"Python {machine['python']}. Medians; all runs are in speed.json. No ARM machine was at hand.",
-    ]
-    (out / "speed.md").write_text("\n".join(lines) + "\n")

@@ -165,20 +165,23 @@ def metering(invocation: Invocation, out: Path, packets: int) -> None:
     help="Folder for the report.",
 )
 @click.option("--repeats", type=click.IntRange(1, 100), default=5, show_default=True, help="Runs of each kind.")
+@click.option("--flows", type=click.IntRange(min=200), default=12_000, show_default=True, help="Of each scenario.")
 @model_option
 @common_options
 @click.pass_obj
-def speed(invocation: Invocation, log: Path, out: Path, repeats: int, model: Path | None) -> None:
-    """Measure flows/s from batch to verdict on one core, and the peak memory of replay, on LOG."""
+def speed(invocation: Invocation, log: Path, out: Path, repeats: int, flows: int, model: Path | None) -> None:
+    """Measure words/s of the live path on one core, its latency and memory; and replay on LOG."""
     from thingwarden.bench.speed import measure_speed
+    from thingwarden.bench.speed_report import check_goals, write_speed
 
-    figures = measure_speed(open_artifact(invocation, model).path, log, out, repeats=repeats)
+    path = open_artifact(invocation, model).path
+    figures = measure_speed(path, log, repeats=repeats, flow_count=flows, progress=invocation.remark)
+    report = write_speed(figures, out)
     if invocation.wants_json:
         invocation.emit("speed", figures)
-    invocation.show(
-        f"{figures['flows_per_s']:,.0f} flows/s on one core; replay peaks at "
-        f"{figures['replay_peak_bytes'] / 1e6:,.0f} MB. Report: {out / 'speed.md'}"
-    )
+    for goal in check_goals(figures):
+        invocation.show(f"{'met' if goal.is_met else 'MISSED'}: {goal.text}: {goal.found}")
+    invocation.show(f"Report: {report}")
 
 
 @bench_group.command("weeks")

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from pathlib import Path
 
 import pytest
 
-from thingwarden.bench.speed import describe_machine, measure_speed, peak_bytes, write_speed
-from thingwarden.domain.errors import RequestError
-from thingwarden.train.corpus import Corpus
+from thingwarden.bench.live_traffic import SCENARIOS, make_traffic
+from thingwarden.bench.speed import (
+    BUDGETS_MS,
+    SINGLE,
+    describe_machine,
+    describe_state,
+    measure_peers,
+    measure_scenario,
+    measure_speed,
+    peak_bytes,
+)
+from thingwarden.bench.speed_report import check_goals, write_speed
+from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE
+from thingwarden.domain.errors import ArtifactError, RequestError
+from thingwarden.model.artifact import load_artifact
+from thingwarden.model.scorer import FlowScorer
 
 
 def test_the_peak_of_a_command_follows_what_it_holds() -> None:
@@ -24,45 +36,48 @@ def test_a_command_that_fails_is_an_error_with_its_last_words() -> None:
         peak_bytes([sys.executable, "-c", "import sys; sys.exit('no such luck')"])
 
 
-def test_the_report_holds_the_median_and_the_machine(tmp_path: Path) -> None:
-    figures = {
-        "flows_per_s": 30_000.0,
-        "replay_peak_bytes": 120_000_000,
-        "chunk_words": 2048,
-        "log": "conn.log",
-        "flows": 10,
-        "model": "nano",
-        "machine": describe_machine(),
-    }
-    write_speed(figures, tmp_path)
-    assert json.loads((tmp_path / "speed.json").read_text())["flows_per_s"] == 30_000.0
-    text = (tmp_path / "speed.md").read_text()
-    assert "30,000 flows/s" in text and "120 MB" in text
+def test_a_scenario_is_measured_at_every_budget_and_one_by_one() -> None:
+    measured = measure_scenario(load_artifact(PACKAGED_MODEL), SCENARIOS[0], 400, repeats=2)["by_budget_ms"]
+    assert list(measured) == [*map(str, BUDGETS_MS), SINGLE]
+    assert measured[SINGLE]["words_per_batch"] <= 2 < measured["5"]["words_per_batch"]
+    assert all(len(row["words_per_s_runs"]) == 2 for row in measured.values())
 
 
-@pytest.mark.torch
-def test_flows_per_second_and_memory_of_a_real_replay(corpus: Corpus, repository: Path, tmp_path: Path) -> None:
-    from thingwarden.train.recipe import Recipe
-    from thingwarden.train.training import TrainingSet, train_artifact
+def test_peers_judge_the_same_words() -> None:
+    pytest.importorskip("lightgbm", reason="LightGBM is not installed")
+    peers = measure_peers(load_artifact(PACKAGED_MODEL), make_traffic(SCENARIOS[0], 600), repeats=2)
+    assert peers["network_words_per_s"] > 0
+    assert len(peers["lightgbm_flows_per_s_runs"]) == 2
 
-    recipe = Recipe.load(repository / "recipes" / "nano.toml").model_copy(
-        update={"pretrain_rounds": 0, "finetune_rounds": 1, "sentences_per_round": 8, "lanes": 4, "width": 16,
-                "state_width": 16, "table_rows_per_step": 8}
-    )  # fmt: skip
-    data = TrainingSet(train=corpus.parts[:4], calibration=(), table=corpus.ton)
-    train_artifact(data, tmp_path / "model", recipe, seed=0)
+
+def test_state_is_told_by_owner() -> None:
+    artifact = load_artifact(PACKAGED_MODEL)
+    state = describe_state(artifact)
+    assert state["network"] == FlowScorer(artifact).state_bytes
+    assert min(state.values()) > 0
+
+
+def test_an_altered_model_is_not_measured(tmp_path: Path) -> None:
+    with pytest.raises(ArtifactError, match="manifest"):
+        measure_speed(tmp_path, PACKAGED_SAMPLE)
+
+
+def test_the_machine_is_described() -> None:
+    assert {"processor", "cores", "python", "numpy"} <= set(describe_machine())
+
+
+def test_the_whole_run_gives_a_report(tmp_path: Path) -> None:
+    names = "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state"
+    row = "\t192.168.1.5\t4000\t192.0.2.1\t80\ttcp\thttp\t0.1\t10\t20\tSF"
+    rows = [f"{n}.5\tC{n}{row}" for n in range(1, 40)]
     log = tmp_path / "conn.log"
-    rows = [f"{n}.5\tC{n}\t192.168.1.5\t4000\t192.0.2.1\t80\ttcp\thttp\t0.1\t10\t20\tSF\tShADFf" for n in range(1, 40)]
-    fields = (
-        "ts uid id.orig_h id.orig_p id.resp_h id.resp_p proto service duration orig_bytes resp_bytes conn_state history"
-    )
-    log.write_text("#separator \\x09\n#fields\t" + fields.replace(" ", "\t") + "\n" + "\n".join(rows) + "\n")
+    log.write_text("#separator \\x09\n#fields\t" + names.replace(" ", "\t") + "\n" + "\n".join(rows) + "\n")
     cores = os.sched_getaffinity(0)
     try:
-        figures = measure_speed(tmp_path / "model", log, tmp_path / "out", repeats=2)
+        figures = measure_speed(PACKAGED_MODEL, log, repeats=1, flow_count=200, memory_rounds=(1, 0))
     finally:
         os.sched_setaffinity(0, cores)
-    assert figures["flows"] == 39
-    assert figures["flows_per_s"] > 100
+    assert figures["log"]["flows"] == 39
     assert 30e6 < figures["replay_peak_bytes"] < 400e6
-    assert (tmp_path / "out" / "speed.md").is_file()
+    assert len(check_goals(figures)) == 5
+    assert "full tables" in write_speed(figures, tmp_path).read_text()
