@@ -24,7 +24,7 @@ import thingwarden.domain.flow
 import thingwarden.ingest
 from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, words_from_address
+from thingwarden.domain.flow import COLUMN_DTYPES, CONN_STATE_CODE, FlowBatch, Labels, words_from_address
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.ingest.columns import read_columns, write_columns
 from thingwarden.ingest.lab_corpus import LabManifest, LabNetwork, manifest_digest, read_manifest, read_network
@@ -83,6 +83,8 @@ SECOND_ROUTES: Final = (
     ("CTU-Honeypot-Capture-4-1", "4-1", "2018-10-25*.pcap*"),
 )
 """Folder, capture and packet file of what exists both as Zeek's log and as packets."""
+
+TCP: Final = 6
 
 _Mask: TypeAlias = Callable[[FlowBatch, npt.NDArray[np.bool_]], npt.NDArray[np.bool_]]
 
@@ -238,21 +240,33 @@ def mask_labels(flows: FlowBatch, rows: npt.NDArray[np.bool_]) -> FlowBatch:
     return replace(flows, labels=labels)
 
 
-def _goes_to(address: str, port: int) -> _Mask:
+def _goes_to(address: str, port: int, *, is_unanswered_tcp: bool = False) -> _Mask:
     expected = np.array(words_from_address(ipaddress.ip_address(address)), dtype=np.uint64)
 
     def is_match(flows: FlowBatch, _is_benign: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-        return np.asarray((flows.resp_address == expected).all(axis=1) & (flows.resp_port == port))
+        matches = (flows.resp_address == expected).all(axis=1) & (flows.resp_port == port)
+        if is_unanswered_tcp:
+            matches &= (flows.proto == TCP) & (flows.conn_state == CONN_STATE_CODE["S0"])
+        return np.asarray(matches)
 
     return is_match
 
 
+def _any_of(*masks: _Mask) -> _Mask:
+    return lambda flows, is_benign: np.logical_or.reduce([mask(flows, is_benign) for mask in masks])
+
+
 UNTRUSTED: Final[dict[str, _Mask]] = {
-    "34-1": _goes_to("185.244.25.235", 80),
+    "34-1": _any_of(
+        _goes_to("185.244.25.235", 80),
+        _goes_to("50.50.50.53", 53, is_unanswered_tcp=True),
+        _goes_to("1.1.1.1", 1, is_unanswered_tcp=True),
+    ),
     "42-1": _goes_to("185.244.25.183", 4975),
     "43-1-partial": lambda _flows, is_benign: is_benign,
 }
-"""Rows that say "Benign" and most likely are not: contacts of a C&C host; scanning that nobody labelled."""
+"""Rows that say "Benign" and most likely are not: contacts of a C&C host; scanning that nobody labelled; two floods of
+up to 5,110 unanswered SYNs with made-up source ports, within the hours of the labelled floods and of their form."""
 
 
 def _cache_key(capture: Capture) -> str:

@@ -87,13 +87,15 @@ def test_cache_gives_back_what_it_was_given_and_follows_the_content(tmp_path: Pa
     [
         ("34-1", "185.244.25.235", 80, True),
         ("34-1", "185.244.25.235", 6667, False),
+        ("34-1", "50.50.50.53", 53, True),
+        ("34-1", "1.1.1.1", 53, False),
         ("42-1", "185.244.25.183", 4975, True),
         ("42-1", "192.0.2.1", 4975, False),
         ("43-1-partial", "192.0.2.1", 23, True),
     ],
 )
 def test_rows_that_cannot_be_trusted_are_named(capture: str, resp: str, port: int, is_masked: bool) -> None:
-    flows = build_flows([FlowSpec(resp=resp, resp_port=port)])
+    flows = build_flows([FlowSpec(resp=resp, resp_port=port, conn_state="S0")])
     assert UNTRUSTED[capture](flows, np.array([True])).tolist() == [is_masked]
 
 
@@ -116,7 +118,7 @@ def test_the_public_captures_are_as_the_readme_counts_them(
         assert flows.labels is not None
         here = [int((flows.labels.malicious == value).sum()) for value in (-1, 0, 1)]
         counts[capture.name] = [a + b for a, b in zip(counts.get(capture.name, [0, 0, 0]), here, strict=True)]
-    assert counts["34-1"] == [65, 1858, 21222]
+    assert counts["34-1"] == [110, 1813, 21222]
     assert counts["42-1"] == [1947, 2473, 6]
     assert counts["20-1"] == [0, 3193, 16]
     assert counts["43-1-partial"] == [5591, 0, 402]
