@@ -27,6 +27,9 @@ WARP_RANGE: Final = (0.2, 5.0)
 JITTER_SIGMA: Final = 0.15
 NAMED_PORT_SHARE: Final = 0.4
 
+_DIALOGUES: Final = [CONN_STATE_CODE[name] for name in ("SF", "S1", "S2", "S3", "RSTO", "RSTR")]
+_COUNTS: Final = ("orig_bytes", "resp_bytes", "orig_packets", "resp_packets")
+
 Rng = np.random.Generator
 
 
@@ -234,6 +237,52 @@ def fail_flows(flows: FlowBatch, rows: npt.NDArray[np.bool_], state: str, rng: R
         orig_packets=np.where(refused, 1, np.where(silent, tries, flows.orig_packets)),
         resp_packets=np.where(refused, 1, np.where(silent, 0, flows.resp_packets)),
     )
+
+
+def lose_packets(flows: FlowBatch, rng: Rng) -> FlowBatch:
+    """Some TCP dialogues as a sensor sees them that began late or dropped packets: letters and counts are missing, and
+    how such a flow stood while it was open is not known."""
+    share = float(rng.choice([0.1, 0.3, 0.8]))
+    dialogue = (flows.proto == 6) & np.isin(flows.conn_state, _DIALOGUES)
+    rows = np.flatnonzero(dialogue & (rng.random(len(flows)) < share))
+    history, state = flows.history.copy(), flows.conn_state.copy()
+    columns = {name: getattr(flows, name).copy() for name in _COUNTS}
+    for row in rows.tolist():
+        letters = history[row]
+        if rng.random() < 0.5:
+            seen = letters[int(rng.integers(0, len(letters) + 1)) :]
+        else:
+            seen = bytes(letter for letter in letters if rng.random() < 0.6)
+        if seen:
+            history[row], state[row] = seen, state_from_history(seen)
+            kept = rng.random()
+            for column in columns.values():
+                column[row] = max(int(column[row] * kept), min(int(column[row]), 1))
+    milestones = flows.milestones
+    if milestones is not None:
+        milestones = milestones.at(~np.isin(milestones.flow, rows))
+    return replace(flows, history=history, conn_state=state, milestones=milestones, **columns)
+
+
+def state_from_history(history: bytes) -> int:
+    """Code of the state that Zeek gives a TCP flow of which only these letters were seen."""
+    has = set(history)
+    opened, answered = ord("S") in has, ord("h") in has
+    if ord("R") in has:
+        name = "RSTO" if any(letter in has for letter in b"hdafr") else "RSTOS0"
+    elif ord("r") in has:
+        name = "RSTR" if opened or ord("D") in has else "RSTRH"
+    elif ord("F") in has and ord("f") in has:
+        name = "SF"
+    elif ord("F") in has:
+        name = "S2" if opened and answered else "SH"
+    elif ord("f") in has:
+        name = "S3" if opened and answered else "SHR"
+    elif opened and answered:
+        name = "S1"
+    else:
+        name = "S0" if opened else "OTH"
+    return CONN_STATE_CODE[name]
 
 
 def add_outage(base: Life, rng: Rng) -> Life:

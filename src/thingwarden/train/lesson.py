@@ -13,10 +13,20 @@ from typing import Final, Self
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, MASKED, PEER_KINDS
+from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, MASKED, NOVELTIES, OPEN_FIELDS, PEER_KINDS
 from thingwarden.train.recipe import Recipe
 from thingwarden.train.scenes import Sentence
 
+AGED_SHARE: Final = 0.4
+"""Share of sentences whose device is made older: recordings last days, gateways years."""
+
+_LIFETIME: Final = {
+    FIELD_INDEX[name]: OPEN_FIELDS[name] for name in ("service_opens", "service_peers", "peer_contacts")
+}
+_NOVELTY: Final = FIELD_INDEX["novelty"]
+_ALL_NEW: Final = NOVELTIES.index("all_new")
+_PORT: Final = FIELD_INDEX["resp_port"]
+_PORT_COUNT: Final = OPEN_FIELDS["resp_port"]
 _PEER_KIND: Final = FIELD_INDEX["peer_kind"]
 _PLAIN_PEER_KIND: Final = np.arange(len(PEER_KINDS), dtype=np.uint8)
 for _learned, _plain in (("gateway", "same_lan"), ("unknown", "same_lan"), ("dns_server", "internet")):
@@ -79,6 +89,7 @@ class Lesson:
     weight: npt.NDArray[np.float32]
     is_word: npt.NDArray[np.bool_]
     restarts: npt.NDArray[np.bool_]
+    is_clean: npt.NDArray[np.bool_]
     probes: Probes
 
 
@@ -88,13 +99,30 @@ PLAIN_PEER_SHARE: Final = 0.3
 
 def mask_fields(sentence: Sentence, recipe: Recipe, rng: Rng) -> npt.NDArray[np.uint8]:
     """The sentence's fields with some masked throughout, as a source would that cannot supply them."""
+    fields = age(sentence.fields, rng) if rng.random() < AGED_SHARE else sentence.fields
     shares = np.array([recipe.field_masking.get(name, recipe.other_masking) for name in FIELD_NAMES])
     shares[0] = 0.0
-    masked = sentence.fields.copy()
+    masked = fields.copy()
     if rng.random() < PLAIN_PEER_SHARE:
         masked[:, _PEER_KIND] = _PLAIN_PEER_KIND[masked[:, _PEER_KIND]]
     masked[:, rng.random(len(shares)) < shares] = MASKED
     return masked
+
+
+def age(fields: npt.NDArray[np.uint8], rng: Rng) -> npt.NDArray[np.uint8]:
+    """The words of a device that has lived longer than any recording: what it counts of known services stands higher.
+
+    Args:
+        fields: uint8 (n, F).
+        rng: decides which services, and how high.
+    """
+    aged = fields.copy()
+    is_known = fields[:, _NOVELTY] != _ALL_NEW
+    for column, bucket_count in _LIFETIME.items():
+        floor = np.where(rng.random(_PORT_COUNT) < 0.5, rng.integers(1, bucket_count, _PORT_COUNT), 0)
+        raised = np.maximum(aged[:, column], floor[fields[:, _PORT]].astype(np.uint8))
+        aged[:, column] = np.where(is_known & (aged[:, column] > MASKED), raised, aged[:, column])
+    return aged
 
 
 def weigh(sentences: Sequence[Sentence], exponent: float) -> list[npt.NDArray[np.float32]]:
@@ -176,6 +204,7 @@ class _Columns:
     weight: npt.NDArray[np.float32]
     is_word: npt.NDArray[np.bool_]
     is_first: npt.NDArray[np.bool_]
+    is_clean: npt.NDArray[np.bool_]
     probes: list[Probes]
 
     @classmethod
@@ -186,6 +215,7 @@ class _Columns:
             np.full(shape, -1, dtype=np.int8),
             np.zeros(shape, dtype=np.int8),
             np.zeros(shape, dtype=np.float32),
+            np.zeros(shape, dtype=bool),
             np.zeros(shape, dtype=bool),
             np.zeros(shape, dtype=bool),
             [],
@@ -210,6 +240,7 @@ class _Columns:
         self.weight[lane, place] = weight[said]
         self.is_word[lane, place] = True
         self.is_first[lane, at] = True
+        self.is_clean[lane, place] = bool((sentence.attack_class == 0).all())
         self.probes.append(
             Probes(
                 ids=fields[probes].astype(np.int64),
@@ -230,5 +261,6 @@ class _Columns:
             weight=self.weight[:, place],
             is_word=self.is_word[:, place],
             restarts=self.is_first[:, place.start],
+            is_clean=self.is_clean[:, place.start],
             probes=probes,
         )

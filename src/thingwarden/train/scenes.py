@@ -28,6 +28,7 @@ from thingwarden.train.graft import (
     find_life,
     find_recordings,
     graft,
+    lose_packets,
     vary,
 )
 from thingwarden.train.pace import imagine_milestones
@@ -37,6 +38,12 @@ LONGEST_BASE: Final = 2500
 """Flows of history that a graft is put into at most: long enough for the slow counters to fill."""
 
 LONGEST_SEGMENT: Final = 400
+LOSSY_SHARE: Final = 0.4
+"""Share of scenes whose sensor began late or dropped packets."""
+
+OVERLAY_SHARE: Final = 0.35
+"""Share of histories with one more sketched habit in them: people's computers, ways through address translators."""
+
 WINDOW_WORDS: Final = 512
 LEAD_WORDS: Final = 256
 """A cut sentence begins at most this many words before its first malicious word."""
@@ -247,8 +254,8 @@ class Stage:
         sentences: list[Sentence] = []
         while len(sentences) < count:
             part = self._native.draw(rng, self._shares.native)
-            stretch = imagine_milestones(_cut_stretch(part, rng), rng)
-            drawn = [s for s in sentences_from_flows(stretch, self._vocabulary) if len(s) > 1]
+            flows = _as_seen(_cut_stretch(part, rng), rng, is_lossy=rng.random() < LOSSY_SHARE)
+            drawn = [s for s in sentences_from_flows(flows, self._vocabulary) if len(s) > 1]
             if part.capture.family == "lab":
                 drawn = _draw_sentences(drawn, rng)
             else:
@@ -261,12 +268,15 @@ class Stage:
         sentences: list[Sentence] = []
         while len(sentences) < count:
             base = self._draw_base(rng)
-            flows = imagine_milestones(base.flows, rng)
+            is_lossy = rng.random() < LOSSY_SHARE
+            flows = _as_seen(base.flows, rng, is_lossy=is_lossy)
+            segments = [sketch(rng, malicious=False)] if rng.random() < OVERLAY_SHARE else []
             for _ in range(int(rng.integers(1, 4))):
-                segment = self._draw_segment(rng, malicious=rng.random() < malicious_share, sketch_share=sketch_share)
-                at_s = rng.uniform(base.flows.started_at_s[0], base.flows.started_at_s[-1] + 1.0)
-                segment = replace(segment, flows=imagine_milestones(segment.flows, rng))
-                flows = graft(replace(base, flows=flows), segment, float(at_s))
+                is_malicious = rng.random() < malicious_share
+                segments.append(self._draw_segment(rng, malicious=is_malicious, sketch_share=sketch_share))
+            for segment in segments:
+                seen = replace(segment, flows=_as_seen(segment.flows, rng, is_lossy=is_lossy))
+                flows = graft(replace(base, flows=flows), seen, _any_instant(base.flows, rng))
             drawn = sentences_from_flows(flows, self._vocabulary)
             drawn.sort(key=len, reverse=True)
             sentences.extend(cut_sentence(sentence, rng) for sentence in drawn[:2] if len(sentence) > 1)
@@ -290,6 +300,15 @@ class Stage:
     def _draw_base(self, rng: Rng) -> Life:
         base = cut_segment(self._histories.draw(rng, self._shares.history), rng, longest=LONGEST_BASE)
         return add_outage(base, rng) if rng.random() < 0.15 else base
+
+
+def _as_seen(flows: FlowBatch, rng: Rng, *, is_lossy: bool) -> FlowBatch:
+    """The flows as one sensor sees them, milestones included."""
+    return imagine_milestones(lose_packets(flows, rng) if is_lossy else flows, rng)
+
+
+def _any_instant(flows: FlowBatch, rng: Rng) -> float:
+    return float(rng.uniform(flows.started_at_s[0], flows.started_at_s[-1] + 1.0))
 
 
 def _cut_stretch(part: Part, rng: Rng) -> FlowBatch:

@@ -298,6 +298,42 @@ def _hub(rng: Rng) -> Contact:
                      (0.005, 5.0), proto=proto, service=service)  # fmt: skip
 
 
+def _hole_punching(rng: Rng) -> Contact:
+    """A camera or a call looks for a way through address translators: datagrams to ports that mostly stay silent."""
+    count = _count(rng, 6, 300)
+    peers = rng.choice(_outside(rng, _count(rng, 1, 40)), count)
+    base = rng.integers(1024, 65000, 40)
+    ports = rng.choice(base, count) + rng.integers(0, _count(rng, 1, 300), count)
+    answered = float(rng.choice([0.0, 0.05, 0.2, 0.5]))
+    state = _mixed(rng, count, ("SF", "S0"), (answered, 1 - answered))
+    start_s = _poisson(rng, count, 0.003, 30.0)
+    return _contacts(rng, start_s, peers, np.minimum(ports, 65535), state, (4, 200), (4, 400), (0.02, 120.0), proto=17)
+
+
+def _keep_alive(rng: Rng) -> Contact:
+    """A vendor's datagram service on a port of its own, several servers held warm."""
+    count = _count(rng, 6, 300)
+    peers = rng.choice(_outside(rng, _count(rng, 1, 12)), count)
+    ports = rng.choice([_any_port(rng) for _ in range(_count(rng, 1, 5))], count)
+    lost = float(rng.choice([0.0, 0.05, 0.3, 0.7]))
+    state = _mixed(rng, count, ("SF", "S0"), (1 - lost, lost))
+    start_s = _periodic(rng, count, 1.0, 1800.0) if rng.random() < 0.6 else _poisson(rng, count, 0.001, 2.0)
+    return _contacts(rng, start_s, peers, ports, state, (4, 500), (4, 900), (0.005, 60.0), proto=17)
+
+
+def _browsing(rng: Rng) -> Contact:
+    """Someone reads: bursts of pages from many servers, a few of them dead."""
+    count = _count(rng, 10, 1200)
+    peers = rng.choice(_outside(rng, _count(rng, 4, 300)), count)
+    ports = rng.choice([443, 443, 443, 80, 8080, 5228, 993], count)
+    outcomes = ("SF", "S1", "S3", "RSTO", "RSTR", "S0", "OTH")
+    state = _mixed(rng, count, outcomes, rng.dirichlet((8, 1, 1, 2, 1, 0.3, 0.7)))
+    pause_s, burst_s = log_uniform(rng, 5, 300), log_uniform(rng, 0.01, 0.5)
+    gaps = rng.exponential(1.0, count) * np.where(rng.random(count) < 0.15, pause_s, burst_s)
+    return _contacts(rng, np.cumsum(gaps) - gaps[0], peers, ports, state, (300, 6000), (300, 200000), (0.05, 90.0),
+                     service=(b"ssl", b"")[int(rng.integers(2))])  # fmt: skip
+
+
 MALICIOUS: Final[tuple[tuple[Callable[[Rng], Contact], AttackClass], ...]] = (
     (_beacon, AttackClass.C2),
     (_beacon, AttackClass.C2),
@@ -319,7 +355,22 @@ MALICIOUS: Final[tuple[tuple[Callable[[Rng], Contact], AttackClass], ...]] = (
 
 BENIGN: Final[tuple[tuple[Callable[[Rng], Contact], AttackClass], ...]] = tuple(
     (draw, AttackClass.BENIGN)
-    for draw in (_poll, _poll, _poll, _dead_cloud, _datagrams, _datagrams, _download, _upload, _hub, _inbound(_hub))
+    for draw in (
+        _poll,
+        _poll,
+        _poll,
+        _dead_cloud,
+        _datagrams,
+        _datagrams,
+        _download,
+        _upload,
+        _hub,
+        _inbound(_hub),
+        _hole_punching,
+        _keep_alive,
+        _browsing,
+        _browsing,
+    )
 )
 
 
