@@ -17,7 +17,7 @@ from part_builder import build_recipe
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.word import WordBatch
 from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
-from thingwarden.train.export import export_network
+from thingwarden.train.export import export_habit, export_network
 from thingwarden.train.finetune import shape_from
 from thingwarden.train.network import FlowLanguageModel
 
@@ -29,15 +29,17 @@ def build_model(seed: int = 0, **changes: Any) -> FlowLanguageModel:
     torch.manual_seed(seed)
     model = FlowLanguageModel(shape_from(VOCABULARY, build_recipe(**changes)))
     with torch.no_grad():
-        for head in (model.class_head, model.ton_head, model.role_head, model.opening_head, model.outcome_head):
+        for head in (model.class_head, model.ton_head, model.role_head, model.opening_head, model.outcome_head,
+                     model.habit_head):  # fmt: skip
             head.weight.mul_(3.0)
     return model.eval()
 
 
-def write_model(path: Path, network: bytes) -> None:
-    """An artifact folder around a network."""
+def write_model(path: Path, network: bytes, habit: bytes) -> None:
+    """An artifact folder around a network and what it expects."""
     contents = {
         "model.onnx": network,
+        "habit.onnx": habit,
         "vocabulary.json": json.dumps(VOCABULARY.to_json()).encode(),
         "calibration.json": Calibration().to_json().encode(),
         "card.md": b"# tiny\n",
@@ -48,5 +50,6 @@ def write_model(path: Path, network: bytes) -> None:
 def build_artifact(path: Path, model: FlowLanguageModel | None = None, *, words: WordBatch | None = None) -> Artifact:
     """A verified artifact of a network, an untrained one by default; int8, scaled by ``words``, where given."""
     sample = None if words is None else words.fields[None]
-    write_model(path, export_network(model or build_model(), sample))
+    model = model or build_model()
+    write_model(path, export_network(model, sample), export_habit(model))
     return load_artifact(path)

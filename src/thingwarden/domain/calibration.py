@@ -3,11 +3,13 @@
 In: values that ``detect.calibrate`` chose on held-out data, or the JSON in which they ship. Out: ``Calibration``.
 Must never: be edited by hand; it belongs to one model and ships in that model's artifact.
 Sources: C. Guo and others, "On Calibration of Modern Neural Networks", 2017 (temperature);
-E. S. Page, "Continuous Inspection Schemes", 1954 (the sequential statistic).
+E. S. Page, "Continuous Inspection Schemes", 1954 (the sequential statistic); H. Robbins, "An Empirical Bayes Approach
+to Statistics", 1956 (shrinkage).
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from dataclasses import asdict, dataclass, fields
@@ -15,8 +17,11 @@ from typing import Any, Final, Self
 
 from thingwarden.domain.errors import ArtifactError
 
-CALIBRATION_VERSION: Final = 1
+CALIBRATION_VERSION: Final = 2
 """Raised whenever the meaning of a field changes; another version is refused."""
+
+TAIL_SHARES: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
+"""Shares of harmless openings; ``surprise_nats`` says which surprise each of them exceeds."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,35 +30,44 @@ class Calibration:
 
     Attributes:
         temperature: above 0; class probabilities are raised to 1/temperature and normalised.
-        flow_threshold: in (0, 1); a flow is judged malicious when its probability is above it.
-        evidence_cap_nats: above 0; the most that one word can add to a device's alarm statistic.
+        flow_threshold: in (0, 1); a flow without any history is called malicious when its probability is above it.
+        evidence_nats: log-odds above which a closing word speaks against its device.
+        open_evidence_nats: the same of openings and probes, which know no outcome and err more.
+        evidence_cap_nats: above 0; the most that the class of one word can add to a device's alarm statistic.
         open_weight: in [0, 1]; share of its evidence that an opening word counts, for it knows no outcome.
         drift_nats: at least 0; what each word of the device takes off the statistic again.
         alarm_level_nats: above 0; an incident opens when the statistic reaches it.
-        surprise_weight: at least 0; nats of evidence per unit of standardised surprise; 0 ignores surprise.
-        surprise_cap: at least 0; the most standardised surprise that counts.
-        open_surprise_nats, close_surprise_nats: median surprise of benign words of each kind.
-        open_surprise_scale_nats, close_surprise_scale_nats: above 0; its spread (median absolute deviation).
+        rarity_alarm_nats: above 0; the same for what rarity alone has added up to.
+        surprise_nats: ascending, one per entry of ``TAIL_SHARES``: the surprise that so many harmless openings exceed.
+        shrinkage_words: above 0; openings of its own after which a device's shares weigh as much as the fleet's.
+        rarity_nats: at least 0; an opening rarer than this speaks against its device, by the difference.
+        rarity_cap_nats: at least 0; the most that one opening can add by being rare; 0 ignores surprise.
         version: ``CALIBRATION_VERSION``.
     """
 
     temperature: float = 1.0
     flow_threshold: float = 0.9
+    evidence_nats: float = 2.0
+    open_evidence_nats: float = 2.0
     evidence_cap_nats: float = 6.0
-    open_weight: float = 0.5
+    open_weight: float = 0.25
     drift_nats: float = 0.05
-    alarm_level_nats: float = 10.0
-    surprise_weight: float = 0.0
-    surprise_cap: float = 4.0
-    open_surprise_nats: float = 0.0
-    open_surprise_scale_nats: float = 1.0
-    close_surprise_nats: float = 0.0
-    close_surprise_scale_nats: float = 1.0
+    alarm_level_nats: float = 16.0
+    rarity_alarm_nats: float = 60.0
+    surprise_nats: tuple[float, ...] = tuple(-math.log(share) for share in TAIL_SHARES)
+    shrinkage_words: float = 1e9
+    rarity_nats: float = 3.0
+    rarity_cap_nats: float = 3.0
     version: int = CALIBRATION_VERSION
 
     def __post_init__(self) -> None:
         if self.version != CALIBRATION_VERSION:
             raise _refuse("version", self.version, f"expected {CALIBRATION_VERSION}")
+        edges = self.surprise_nats
+        if len(edges) != len(TAIL_SHARES) or not all(_is_within(edge, -_UNBOUNDED, _UNBOUNDED, True) for edge in edges):
+            raise _refuse("surprise_nats", edges, f"expected {len(TAIL_SHARES)} numbers")
+        if any(later < earlier for earlier, later in itertools.pairwise(edges)):
+            raise _refuse("surprise_nats", edges, "expected ascending numbers")
         for name, (low, high, is_open) in _RANGES.items():
             value = getattr(self, name)
             if not _is_within(value, low, high, is_open):
@@ -79,23 +93,25 @@ class Calibration:
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             raise _refuse("keys", sorted(set(values) ^ names), "missing or unknown")
-        return cls(**values)
+        if not isinstance(values["surprise_nats"], list):
+            raise _refuse("surprise_nats", values["surprise_nats"], "expected a list")
+        return cls(**{**values, "surprise_nats": tuple(values["surprise_nats"])})
 
 
 _UNBOUNDED: Final = math.inf
 _RANGES: Final[dict[str, tuple[float, float, bool]]] = {
     "temperature": (0.0, _UNBOUNDED, True),
     "flow_threshold": (0.0, 1.0, True),
+    "evidence_nats": (-_UNBOUNDED, _UNBOUNDED, True),
+    "open_evidence_nats": (-_UNBOUNDED, _UNBOUNDED, True),
     "evidence_cap_nats": (0.0, _UNBOUNDED, True),
     "open_weight": (0.0, 1.0000001, False),
     "drift_nats": (0.0, _UNBOUNDED, False),
     "alarm_level_nats": (0.0, _UNBOUNDED, True),
-    "surprise_weight": (0.0, _UNBOUNDED, False),
-    "surprise_cap": (0.0, _UNBOUNDED, False),
-    "open_surprise_nats": (-_UNBOUNDED, _UNBOUNDED, True),
-    "open_surprise_scale_nats": (0.0, _UNBOUNDED, True),
-    "close_surprise_nats": (-_UNBOUNDED, _UNBOUNDED, True),
-    "close_surprise_scale_nats": (0.0, _UNBOUNDED, True),
+    "rarity_alarm_nats": (0.0, _UNBOUNDED, True),
+    "shrinkage_words": (0.0, _UNBOUNDED, True),
+    "rarity_nats": (0.0, _UNBOUNDED, False),
+    "rarity_cap_nats": (0.0, _UNBOUNDED, False),
 }
 """Lowest, highest (excluded), and whether the lowest is excluded too."""
 

@@ -6,7 +6,8 @@ Must never: carry an address, a name or an absolute time into ``WordBatch.fields
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from typing import Final
 
 import numpy as np
@@ -46,6 +47,12 @@ class WordBatch:
     def __len__(self) -> int:
         return len(self.flow)
 
+    @classmethod
+    def concatenate(cls, chunks: Iterable[WordBatch]) -> WordBatch:
+        """Chunks of one encoder as one batch; at least one chunk."""
+        parts = list(chunks)
+        return cls(**{item.name: np.concatenate([getattr(part, item.name) for part in parts]) for item in fields(cls)})
+
 
 ROLES: Final = ("quiet", "offender", "target")
 """Order of the state head: what the device was, as far as its sentence shows."""
@@ -59,8 +66,8 @@ class Scores:
         class_probability: float32 (n, C), over ``taxonomy.CLASSES``; rows sum to one.
         ton_probability: float32 (n, 10), over ``taxonomy.TON_CLASSES``.
         role_probability: float32 (n, 3), over ``ROLES``.
-        surprise_nats: float32 (n,), -log p of the word given what the device said before; NaN for a probe, which
-            nothing foretells.
+        surprise_nats: float32 (n,), how rare an opening so improbable for its device is among harmless ones: -ln of the
+            share; 0 for other words.
     """
 
     class_probability: npt.NDArray[np.float32]

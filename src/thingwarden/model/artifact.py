@@ -18,9 +18,9 @@ from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 from thingwarden.domain.word import ROLES
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 MANIFEST_NAME: Final = "manifest.json"
-FILE_NAMES: Final = ("model.onnx", "vocabulary.json", "calibration.json", "taxonomy.json", "card.md")
+FILE_NAMES: Final = ("model.onnx", "habit.onnx", "vocabulary.json", "calibration.json", "taxonomy.json", "card.md")
 LARGEST_FILE_BYTES: Final = 512 * 1024 * 1024
 """No artifact file may be larger; a base model of 10 M parameters takes 40 MB."""
 
@@ -33,7 +33,8 @@ class Artifact:
 
     Attributes:
         path: its folder.
-        network: the ONNX file's bytes.
+        network: the bytes of the ONNX file that reads words.
+        habit: those of the one that says from a summary what is usual.
         vocabulary: the vocabulary's JSON, for the encoder to build.
         calibration: constants that turn scores into verdicts.
         card: the model card, Markdown.
@@ -42,6 +43,7 @@ class Artifact:
 
     path: Path
     network: bytes
+    habit: bytes
     vocabulary: Mapping[str, Any]
     calibration: Calibration
     card: str
@@ -65,6 +67,7 @@ def load_artifact(path: Path) -> Artifact:
     return Artifact(
         path=path,
         network=contents["model.onnx"],
+        habit=contents["habit.onnx"],
         vocabulary=_parse(path / "vocabulary.json", contents["vocabulary.json"]),
         calibration=Calibration.from_json(contents["calibration.json"].decode()),
         card=contents["card.md"].decode(),

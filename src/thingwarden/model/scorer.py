@@ -20,6 +20,7 @@ from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 from thingwarden.domain.word import ROLES, Scores, WordBatch
 from thingwarden.model.artifact import Artifact
+from thingwarden.model.habit import HabitMemory
 
 SLICE_WORDS: Final = 256
 """Words of one sentence per run of the network; a longer stretch is cut and its state carried on."""
@@ -28,11 +29,12 @@ RUN_WORDS: Final = 128
 """Words per run of the network, padding included: its tensors stay in the cache and in the session's arena, which
 never grows beyond some 3 MB; larger runs cost memory and make no word cheaper."""
 
-OUTPUTS: Final = ("attack_class", "ton_class", "role", "surprise_nats", "hidden_out", "summaries")
+OUTPUTS: Final = ("attack_class", "ton_class", "role", "hidden_out", "summaries")
 MEMORY: Final = "memory"
 """The output that holds the state after every word; asked for where there are probes only."""
 
 _FIRST_DEVICES: Final = 1024
+_FLOOR: Final = 1e-12
 
 
 class SentenceState(NamedTuple):
@@ -142,13 +144,16 @@ class FlowScorer:
             )
             inputs = {value.name: value.shape for value in self._session.get_inputs()}
             self._field_count = int(inputs["ids"][2])
-            self._memory_width, self._width = int(inputs["hidden"][2]), int(inputs["summary"][1])
+            outputs = {value.name: value.shape for value in self._session.get_outputs()}
+            self._memory_width, self._width = int(inputs["hidden"][2]), int(outputs["summaries"][2])
         except Exception as error:  # ONNX Runtime raises a family of its own, none of them public
             raise ArtifactError(str(artifact.path / "model.onnx"), f"not a network that runs here: {error}") from error
+        self._habit = HabitMemory(artifact.habit, artifact.calibration, artifact.path)
         self.reset()
 
     def reset(self) -> None:
         """Forget every device's state."""
+        self._habit.reset()
         self._hidden = np.zeros((_FIRST_DEVICES, self._memory_width), dtype=np.float32)
         self._summary = np.zeros((_FIRST_DEVICES, self._width), dtype=np.float32)
 
@@ -165,7 +170,7 @@ class FlowScorer:
     @property
     def state_bytes(self) -> int:
         """Memory of one device's state."""
-        return int(self._hidden[0].nbytes + self._summary[0].nbytes)
+        return int(self._hidden[0].nbytes + self._summary[0].nbytes) + self._habit.device_bytes
 
     def states(self) -> npt.NDArray[np.float32]:
         """Each device's last summary, float32 (devices, H): what the provenance probe reads."""
@@ -204,7 +209,6 @@ class FlowScorer:
             "ids": fields.transpose(1, 0, 2).astype(np.int32),
             "counts": counts.astype(np.int32),
             "hidden": state.hidden[None],
-            "summary": state.summary,
         }
         wanted = ["attack_class", "hidden_out", "summaries"]
         attack_class, hidden, summaries = self._session.run(wanted, feeds)
@@ -226,12 +230,15 @@ class FlowScorer:
             return scores
         self._reserve(int(words.device.max()) + 1)
         stretches = _Stretches(words, self._hidden, self._summary)
+        summaries = np.zeros((len(words), self._width), dtype=np.float32)
         probes = _Probes(words, self._hidden) if words.is_probe.any() else None
         while stretches.count.any():
             for group in stretches.groups():
-                self._run(words, stretches, group, probes, scores)
+                self._run(words, stretches, group, probes, scores, summaries)
         if probes is not None:
             self._look(words, probes, scores)
+        suspicion = _log_odds(scores.class_probability)
+        scores.surprise_nats[:] = self._habit.observe(words, suspicion, summaries, self._summary)
         last = stretches.is_last
         self._hidden[stretches.device[last]] = stretches.hidden[last]
         self._summary[stretches.device[last]] = stretches.summary[last]
@@ -252,6 +259,7 @@ class FlowScorer:
         group: npt.NDArray[np.int64],
         probes: _Probes | None,
         scores: Scores,
+        summary: npt.NDArray[np.float32],
     ) -> None:
         counts = np.minimum(stretches.count[group], SLICE_WORDS)
         first, step = stretches.first[group], np.arange(counts.max())[:, None]
@@ -261,17 +269,16 @@ class FlowScorer:
             "ids": words.fields[rows].astype(np.int32),
             "counts": counts.astype(np.int32),
             "hidden": stretches.hidden[group][None],
-            "summary": stretches.summary[group],
         }
         wanted = OUTPUTS if probes is None else (*OUTPUTS, MEMORY)
-        attack_class, ton_class, role, surprise, hidden, summaries, *memory = self._session.run(wanted, feeds)
+        attack_class, ton_class, role, hidden, summaries, *memory = self._session.run(wanted, feeds)
         rows = rows[is_word]
+        summary[rows] = summaries[is_word]
         if probes is not None:
             probes.keep(rows, memory[0][is_word])
         scores.class_probability[rows] = attack_class[is_word]
         scores.ton_probability[rows] = ton_class[is_word]
         scores.role_probability[rows] = role[is_word]
-        scores.surprise_nats[rows] = surprise[is_word]
         stretches.advance(group, hidden[0], summaries[counts - 1, np.arange(len(group))])
 
     def _look(self, words: WordBatch, probes: _Probes, scores: Scores) -> None:
@@ -282,13 +289,17 @@ class FlowScorer:
                 "ids": words.fields[rows][None].astype(np.int32),
                 "counts": np.ones(len(rows), dtype=np.int32),
                 "hidden": hidden[None],
-                "summary": np.zeros((len(rows), self._width), dtype=np.float32),
             }
             attack_class, ton_class, role = self._session.run(OUTPUTS[:3], feeds)
             scores.class_probability[rows] = attack_class[0]
             scores.ton_probability[rows] = ton_class[0]
             scores.role_probability[rows] = role[0]
-            scores.surprise_nats[rows] = np.nan
+
+
+def _log_odds(class_probability: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+    """Log-odds of "not benign" as the network gives them, float64 (n,)."""
+    benign = class_probability[:, 0].astype(np.float64)
+    return np.asarray(np.log(np.maximum(1.0 - benign, _FLOOR)) - np.log(np.maximum(benign, _FLOOR)))
 
 
 def _empty_scores(count: int) -> Scores:

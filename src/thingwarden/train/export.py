@@ -23,9 +23,6 @@ from thingwarden.train.network import FlowLanguageModel
 from thingwarden.train.reader import RecurrentReader
 
 OPSET: Final = 17
-LOGIT_LIMIT: Final = 30.0
-"""Next-word logits are clipped here, so that their exponentials stay finite in float32."""
-
 _EPSILON: Final = 1e-5
 _LEVELS: Final = 255.0
 _HALF_LEVELS: Final = 127
@@ -38,15 +35,47 @@ def export_network(model: FlowLanguageModel, sample: npt.NDArray[np.uint8] | Non
         model: trained.
         sample: uint8 (B, T, F), sentences by which the scales of int8 activations are fixed; float32 without.
 
-    Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, S), summary float32 (B, H).
-    Outputs: class (T, B, C), ton (T, B, 10), role (T, B, 3) probabilities, surprise nats (T, B),
-    hidden (1, B, S), summaries (T, B, H), memory (T, B, S), what is remembered after every word. T is time, because
-    ONNX's recurrence reads time first; S numbers are all that the reader remembers of a sentence: a recurrent state, or
-    a window's keys and values one after the other.
+    Inputs: ids int32 (T, B, F), counts int32 (B,), hidden float32 (1, B, S).
+    Outputs: class (T, B, C), ton (T, B, 10), role (T, B, 3) probabilities, hidden (1, B, S), summaries (T, B, H),
+    memory (T, B, S), what is remembered after every word. T is time, because ONNX's recurrence reads time first; S
+    numbers are all that the reader remembers of a sentence: a recurrent state, or a window's keys and values one after
+    the other.
     """
     graph = _Graph(None if sample is None else measure_ranges(model, sample))
     _build(graph, model)
-    exported = graph.finish(model)
+    return _serialise(graph.finish(model))
+
+
+def export_habit(model: FlowLanguageModel) -> bytes:
+    """What the model expects of openings to come, as ONNX in float32: it runs once in minutes a device.
+
+    Input: summary float32 (B, H). Outputs: nats float32 (B, V), -log p of every bucket of the fields that openings
+    tell; offsets int64 (F,), where each field's buckets begin among them, -1 for the fields that only outcomes have.
+    """
+    graph = _Graph(None)
+    opening = ~model.outcome_columns
+    active = graph.squared_relu(graph.linear("summary", model.habit, "habit"), "habit.active")
+    weight = graph.weight("head.weight", model.habit_head.weight[opening].T)
+    logits = graph.op("Add", [graph.op("MatMul", [active, weight], "head.product"),
+                              graph.weight("head.bias", model.habit_head.bias[opening])], "logits")  # fmt: skip
+    told = zip(model.shape.sizes, model.shape.is_outcome, strict=True)
+    sizes = [bucket_count for bucket_count, outcome in told if not outcome]
+    parts = [f"field{number}" for number in range(len(sizes))]
+    graph.nodes.append(helper.make_node("Split", [logits, graph.ints("sizes", sizes)], parts, axis=-1))
+    logs = [graph.op("LogSoftmax", [part], f"{part}.log", axis=-1) for part in parts]
+    graph.op("Neg", [graph.op("Concat", logs, "logs", axis=-1)], "nats")
+    starts = iter(np.cumsum([0, *sizes[:-1]]).tolist())
+    offsets = [-1 if outcome else next(starts) for outcome in model.shape.is_outcome]
+    graph.op("Identity", [graph.ints("starts", offsets)], "offsets")
+    inputs = [helper.make_tensor_value_info("summary", TensorProto.FLOAT, ["B", model.shape.state_width])]
+    outputs = [
+        helper.make_tensor_value_info("nats", TensorProto.FLOAT, ["B", sum(sizes)]),
+        helper.make_tensor_value_info("offsets", TensorProto.INT64, [len(offsets)]),
+    ]
+    return _serialise(graph.assemble("habit", inputs, outputs))
+
+
+def _serialise(exported: onnx.ModelProto) -> bytes:
     onnx.checker.check_model(exported)
     return bytes(exported.SerializeToString())
 
@@ -149,20 +178,22 @@ class _Graph:
             helper.make_tensor_value_info("ids", TensorProto.INT32, ["T", "B", fields]),
             helper.make_tensor_value_info("counts", TensorProto.INT32, ["B"]),
             helper.make_tensor_value_info("hidden", TensorProto.FLOAT, [1, "B", memory_width]),
-            helper.make_tensor_value_info("summary", TensorProto.FLOAT, ["B", state_width]),
         ]
         outputs = [
             helper.make_tensor_value_info(name, TensorProto.FLOAT, ["T", "B", head.out_features])
             for name, head in heads.items()
         ]
-        outputs.append(helper.make_tensor_value_info("surprise_nats", TensorProto.FLOAT, ["T", "B"]))
         outputs += [
             helper.make_tensor_value_info("hidden_out", TensorProto.FLOAT, [1, "B", memory_width]),
             helper.make_tensor_value_info("summaries", TensorProto.FLOAT, ["T", "B", state_width]),
             helper.make_tensor_value_info("memory", TensorProto.FLOAT, ["T", "B", memory_width]),
         ]
-        weights = [numpy_helper.from_array(value, name) for name, value in self.weights.items()]
-        graph = helper.make_graph(self.nodes, "flow_language_model", inputs, outputs, weights)
+        return self.assemble("flow_language_model", inputs, outputs)
+
+    def assemble(self, name: str, inputs: Sequence[Any], outputs: Sequence[Any]) -> onnx.ModelProto:
+        """The nodes and weights collected so far as a model."""
+        weights = [numpy_helper.from_array(value, key) for key, value in self.weights.items()]
+        graph = helper.make_graph(self.nodes, name, list(inputs), list(outputs), weights)
         opset = [helper.make_opsetid("", OPSET), helper.make_opsetid("com.microsoft", 1)]
         return helper.make_model(graph, opset_imports=opset, ir_version=9, producer_name="thingwarden")
 
@@ -170,8 +201,7 @@ class _Graph:
 def _build(graph: _Graph, model: FlowLanguageModel) -> None:
     ids = graph.op("Cast", ["ids"], "ids64", to=TensorProto.INT64)
     columns = graph.op("Add", [ids, graph.weight("offsets", model.offsets)], "columns")  # (T, B, F)
-    full, opened = _embed(graph, model, columns)
-    x = graph.rms_norm(full, model.word_norm, "word_norm")
+    x = graph.rms_norm(_embed(graph, model, columns), model.word_norm, "word_norm")
     inner = graph.squared_relu(graph.linear(x, model.word_in, "word_in"), "word_in.active")
     x = graph.op("Add", [x, graph.linear(inner, model.word_out, "word_out")], "word")  # (T, B, D)
     known = _read(graph, model, x)
@@ -180,26 +210,18 @@ def _build(graph: _Graph, model: FlowLanguageModel) -> None:
     y = graph.rms_norm(graph.linear(mixed, model.summary, "summary.linear"), model.summary_norm, "summaries")
     for head, name in ((model.class_head, "attack_class"), (model.ton_head, "ton_class"), (model.role_head, "role")):
         graph.op("Softmax", [graph.linear(y, head, f"{name}.logits")], name, axis=-1)
-    logits = _expect_word(graph, model, y, opened)
-    _add_surprise(graph, model, logits, ids)
 
 
-def _embed(graph: _Graph, model: FlowLanguageModel, columns: str) -> tuple[str, str]:
-    """Sums of embeddings as one product of a multi-hot row with the table, once for all fields, once for openings'."""
-    total, width = model.table.weight.shape
-    outcome = model.outcome_columns[:, None]
-    table = torch.cat([model.table.weight, torch.where(outcome, 0.0, model.table.weight)], dim=1)
+def _embed(graph: _Graph, model: FlowLanguageModel, columns: str) -> str:
+    """Sums of the fields' embeddings as the product of a multi-hot row with the table."""
+    total = model.table.weight.shape[0]
     shape = graph.op("Shape", [columns], "columns.shape")
     lead = graph.op("Slice", [shape, graph.ints("zero", [0]), graph.ints("two", [2])], "lead")
     row_shape = graph.op("Concat", [lead, graph.ints("total", [total])], "row.shape", axis=0)
     zeros = graph.op("ConstantOfShape", [row_shape], "zeros", value=_scalar(0.0))
     ones = graph.op("ConstantOfShape", [shape], "ones", value=_scalar(1.0))
     hot = graph.op("ScatterElements", [zeros, columns, ones], "multi_hot", axis=2)  # (T, B, V)
-    sums = graph.multi_hot_product(hot, table, "sums")
-    graph.nodes.append(
-        helper.make_node("Split", [sums, graph.ints("widths", [width, width])], ["full", "opened"], axis=-1)
-    )
-    return "full", "opened"
+    return graph.multi_hot_product(hot, model.table.weight, "sums")
 
 
 def _scalar(value: float) -> onnx.TensorProto:
@@ -332,41 +354,3 @@ def _weigh_window(graph: _Graph, layer: AttentionLayer, scores: str, distance: s
 
 def _last(graph: _Graph) -> tuple[str, str]:
     return graph.ints("two", [2]), graph.ints("three", [3])
-
-
-def _expect_word(graph: _Graph, model: FlowLanguageModel, y: str, opened: str) -> str:
-    first = graph.op("Unsqueeze", ["summary", "zero"], "summary.first")
-    earlier = graph.op("Slice", [y, "zero", graph.ints("minus_one", [-1])], "summaries.earlier")
-    before = graph.op("Concat", [first, earlier], "before", axis=0)
-    known = graph.op("Concat", [before, graph.rms_norm(opened, model.open_norm, "open_norm")], "known", axis=-1)
-    expected = graph.squared_relu(graph.linear(known, model.expect, "expect"), "expect.active")
-    opening = graph.linear(before, model.opening_head, "opening", ~model.outcome_columns)
-    outcome = graph.linear(expected, model.outcome_head, "outcome", model.outcome_columns)
-    return graph.op("Concat", [opening, outcome], "word.logits", axis=-1)  # (T, B, V), openings' fields first
-
-
-def _add_surprise(graph: _Graph, model: FlowLanguageModel, logits: str, ids: str) -> None:
-    """-log p of the fields that a word is the first to tell; see ``finetune.told_fields``."""
-    sizes, is_outcome = torch.tensor(model.shape.sizes), torch.tensor(model.shape.is_outcome)
-    order = torch.argsort(is_outcome, stable=True)  # of fields, in the logits
-    field_of_column = torch.repeat_interleave(order, sizes[order])
-    member = torch.nn.functional.one_hot(field_of_column).float()
-    starts = torch.empty_like(sizes)
-    starts[order] = torch.cumsum(sizes[order], 0) - sizes[order]
-    columns = graph.op("Add", ["ids64", graph.weight("logit.starts", starts)], "logit.columns")
-    low, high = (graph.weight(f"limit{sign:+d}", np.float32(sign * LOGIT_LIMIT)) for sign in (-1, 1))
-    clipped = graph.op("Clip", [logits, low, high], "word.clipped")
-    masses = graph.op("Exp", [clipped], "word.masses")
-    sums = graph.op("MatMul", [masses, graph.weight("member", member)], "sum_within_fields")  # (T, B, F)
-    normaliser = graph.op("Log", [sums], "field.normaliser")
-    chosen = graph.op("GatherElements", [clipped, columns], "field.chosen", axis=2)
-    nats = graph.op("Sub", [normaliser, chosen], "field.nats")
-    kind = graph.op("Slice", [ids, "zero", "one", "two"], "kind")
-    is_close = graph.op("Equal", [kind, "two"], "is_close")
-    fields_outcome = graph.weight("fields.is_outcome", np.array(model.shape.is_outcome))
-    differs = graph.op("Xor", [is_close, fields_outcome], "differs")
-    is_told = graph.op(
-        "And", [graph.op("Not", [differs], "agrees"), graph.op("Greater", [ids, "zero"], "given")], "told"
-    )
-    told = graph.op("Cast", [is_told], "told.float", to=TensorProto.FLOAT)
-    graph.op("ReduceSum", [graph.op("Mul", [nats, told], "told.nats"), "two"], "surprise_nats", keepdims=0)

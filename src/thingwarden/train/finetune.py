@@ -45,10 +45,16 @@ ROLE_WEIGHT: Final = 0.3
 EXPECTED_SHARE: Final = 0.3
 """Share of the benign words that the next-word loss reads while fine-tuning."""
 
+HABIT_WEIGHT: Final = 0.5
+"""Weight of what is usual beside what comes next."""
+
 PROBE_WEIGHT: Final = 0.4
 """Weight of the probes' classes and roles: like openings, they do not know how it ends."""
 
 LONE_SHARE: Final = 0.1
+LONE_NORMAL_SHARE: Final = 0.2
+"""Weight with which harmless words of other sources teach the head of TON_IoT's types what is normal."""
+
 GRADIENT_LIMIT: Final = 1.0
 AVERAGE_DECAY: Final = 0.98
 """Of the running average of the weights: about the last fifty steps."""
@@ -188,7 +194,9 @@ class Trainer:
         sampled = self.rng.random(lesson.is_word.shape) < share
         benign = torch.from_numpy(lesson.is_word & (lesson.attack_class == 0) & sampled)
         outputs = self.model(ids, state, benign)
-        surprise = self._next_word_loss(outputs, ids[benign])
+        surprise = self._next_word_loss(outputs, ids[benign]) + HABIT_WEIGHT * self._habit_loss(
+            lesson, state, outputs, ids
+        )
         if is_pretraining:
             return surprise, outputs
         attack_class, weight = torch.from_numpy(lesson.attack_class), torch.from_numpy(lesson.weight)
@@ -226,6 +234,23 @@ class Trainer:
         told = told_fields(words, torch.tensor(self.model.shape.is_outcome))
         return -(likelihood * told).sum(dim=-1).mean()
 
+    def _habit_loss(self, lesson: Lesson, state: State, outputs: Outputs, ids: Tensor) -> Tensor:
+        """Mean nats per opening under what the sentence was half a step or more before; only of clean sentences."""
+        half = ids.shape[1] // 2
+        logits = self.model.expect_openings(torch.stack([state.summary, outputs.summary[:, half - 1]], dim=1))
+        usable = torch.from_numpy(lesson.is_word & lesson.is_clean[:, None]) & (ids[..., 0] == 1)
+        total, count = torch.zeros(()), 0
+        is_outcome = torch.tensor(self.model.shape.is_outcome)
+        for number, place in enumerate((slice(0, half), slice(half, None))):
+            lane, word = torch.nonzero(usable[:, place], as_tuple=True)
+            if not len(lane):
+                continue
+            words = ids[:, place][lane, word]
+            likelihood = word_log_likelihood(logits[lane, number], words, self.model.shape.sizes)
+            total = total - (likelihood * told_fields(words, is_outcome)).sum()
+            count += len(lane)
+        return total / max(count, 1)
+
     def _lone_loss(self, sentences: list[Sentence]) -> Tensor:
         rows = [sentences[i] for i in self.rng.integers(0, len(sentences), 1 + self.recipe.table_rows_per_step // 3)]
         ids = torch.from_numpy(np.stack([row.fields for row in rows]).astype(np.int64))
@@ -233,7 +258,13 @@ class Trainer:
         target = torch.from_numpy(np.stack([row.attack_class for row in rows]).astype(np.int64))
         benign = (target == 0).float()
         weight = (target >= 0) * (benign / benign.mean().clamp(0.1) + (1 - benign) / (1 - benign).mean().clamp(0.1))
-        return LONE_SHARE * _weighted_loss(outputs.attack_class, target, weight)
+        loss = LONE_SHARE * _weighted_loss(outputs.attack_class, target, weight)
+        if self.table is None or not (target[:, 1] == 0).any():
+            return loss
+        normal = outputs.ton_class[:, 1][target[:, 1] == 0]
+        return loss + LONE_NORMAL_SHARE * nn.functional.cross_entropy(
+            normal, torch.zeros(len(normal), dtype=torch.long)
+        )
 
     def _read_alone(self, ids: Tensor) -> Outputs:
         nothing = torch.zeros(ids.shape[:2], dtype=torch.bool)

@@ -82,6 +82,7 @@ class Outputs(NamedTuple):
     ton_class: Tensor  # (B, T, 10)
     role: Tensor  # (B, T, 3)
     word: Tensor  # (B, T, V), or (N, V) of the N expected words: of its fields, from everything before it
+    summary: Tensor  # (B, T, H), of everything up to each word
     trail: Trail  # from which ``state_at`` tells the state after any of these words
     state: State
 
@@ -131,6 +132,8 @@ class FlowLanguageModel(nn.Module):
         self.expect = nn.Linear(state_width + width, state_width)
         self.opening_head = nn.Linear(state_width, total)
         self.outcome_head = nn.Linear(state_width, total)
+        self.habit = nn.Linear(state_width, state_width)
+        self.habit_head = nn.Linear(state_width, total)
 
     def initial_state(self, batch_count: int) -> State:
         """The state of sentences that have not begun."""
@@ -165,7 +168,7 @@ class FlowLanguageModel(nn.Module):
             before, opened = before[expected], opened[expected]  # (N, ...)
         word = self.expect_word(before, opened)
         heads = self.class_head(y), self.ton_head(y), self.role_head(y)
-        return Outputs(*heads, word, reading.trail, State(reading.memory, y[:, -1]))
+        return Outputs(*heads, word, y, reading.trail, State(reading.memory, y[:, -1]))
 
     def state_at(self, trail: Trail, lane: Tensor, after: Tensor) -> State:
         """The states from which P words are read that are not remembered; they expect no next word.
@@ -176,6 +179,11 @@ class FlowLanguageModel(nn.Module):
         """
         memory = self.reader.memory_at(trail, lane, after)
         return State(memory, torch.zeros(len(lane), self.shape.state_width))
+
+    def expect_openings(self, summary: Tensor) -> Tensor:
+        """Logits of the fields of openings to come, (..., V), from a summary (..., H) that may be old."""
+        logits: Tensor = self.habit_head(squared_relu(self.habit(summary)))
+        return logits
 
     def expect_word(self, before: Tensor, opened: Tensor) -> Tensor:
         """Logits of a word's fields (..., V): an outcome knows the opening that it belongs to.

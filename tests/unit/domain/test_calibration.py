@@ -28,8 +28,11 @@ def test_json_round_trip() -> None:
         {"open_weight": 1.5},
         {"drift_nats": -0.1},
         {"alarm_level_nats": 0.0},
-        {"close_surprise_scale_nats": 0.0},
-        {"version": 2},
+        {"rarity_alarm_nats": 0.0},
+        {"surprise_nats": [1.0, 2.0]},
+        {"surprise_nats": [9, 8, 7, 6, 5, 4, 3, 2, 1]},
+        {"surprise_nats": 3.0},
+        {"version": 1},
         {"unheard_of": 1},
     ],
 )

@@ -23,6 +23,7 @@ def folder(tmp_path: Path) -> Path:
     path = tmp_path / "tiny"
     contents = {
         "model.onnx": NETWORK,
+        "habit.onnx": b"what is usual",
         "vocabulary.json": json.dumps(VOCABULARY.to_json()).encode(),
         "calibration.json": Calibration(flow_threshold=0.7).to_json().encode(),
         "card.md": b"# A card\n",
@@ -97,9 +98,9 @@ def test_a_foreign_calibration_is_refused(folder: Path, content: bytes) -> None:
         (b"[1]", "not a JSON object"),
         (b"{", "not JSON"),
         (b"{}", "format version None"),
-        (b'{"format_version": 2, "files": {}}', "format version 2, expected 1"),
-        (b'{"format_version": 1}', "lists no files"),
-        (b'{"format_version": 1, "files": []}', "lists no files"),
+        (b'{"format_version": 1, "files": {}}', "format version 1, expected 2"),
+        (b'{"format_version": 2}', "lists no files"),
+        (b'{"format_version": 2, "files": []}', "lists no files"),
     ],
 )
 def test_a_foreign_manifest_is_refused(folder: Path, content: bytes, why: str) -> None:

@@ -101,7 +101,7 @@ def test_probes_change_no_other_score(artifact: Artifact, probed: WordBatch) -> 
     scores, plain = with_them.score(probed), without.score(take_words(probed, said))
     assert_close(_take_scores(scores, said), plain)
     np.testing.assert_allclose(with_them.states(), without.states(), atol=1e-5)
-    assert np.isnan(scores.surprise_nats[~said]).all()
+    assert (scores.surprise_nats[~said] == 0.0).all()
 
 
 def test_a_probe_is_scored_as_a_word_that_came_then_would_be(artifact: Artifact, probed: WordBatch) -> None:
@@ -147,7 +147,7 @@ def test_many_devices_get_a_state_each(artifact: Artifact, words: WordBatch) -> 
     scores = scorer.score(replace(many, device=np.arange(300, dtype=np.int32)))
     assert np.ptp(scores.class_probability, axis=0).max() < 1e-5
     assert len(scorer.states()) >= 300
-    assert scorer.state_bytes == 4 * sum(scorer.state_widths) <= 64 * 1024
+    assert 4 * sum(scorer.state_widths) < scorer.state_bytes <= 64 * 1024
     assert scorer.states().shape[1] == scorer.state_widths[1]
 
 

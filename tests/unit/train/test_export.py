@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from flow_builder import VOCABULARY, join_chunks, random_flows
@@ -18,8 +19,7 @@ torch = pytest.importorskip("torch")
 
 from model_builder import ATTENTION, build_artifact, build_model  # noqa: E402
 from thingwarden.model.scorer import FlowScorer  # noqa: E402
-from thingwarden.train.export import LOGIT_LIMIT, export_network, measure_ranges  # noqa: E402
-from thingwarden.train.finetune import told_fields  # noqa: E402
+from thingwarden.train.export import export_habit, export_network, measure_ranges  # noqa: E402
 from thingwarden.train.network import FlowLanguageModel, word_log_likelihood  # noqa: E402
 
 CONN_STATE = VOCABULARY.field_names.index("conn_state")
@@ -49,18 +49,22 @@ def test_float_onnx_equals_torch(words: WordBatch, tmp_path: Path, reader: dict[
         (scores.role_probability, outputs.role),
     ):
         np.testing.assert_allclose(found, torch.softmax(logits[0], dim=-1).numpy(), atol=1e-4)
-    assert outputs.word.abs().max() < LOGIT_LIMIT
-    told = told_fields(_ids(words), torch.tensor(model.shape.is_outcome))
-    nats = -(word_log_likelihood(outputs.word, _ids(words), model.shape.sizes) * told).sum(dim=-1)[0]
-    np.testing.assert_allclose(scores.surprise_nats, nats.numpy(), rtol=1e-4, atol=1e-3)
 
 
-def test_logits_beyond_the_limit_stay_finite(words: WordBatch, tmp_path: Path) -> None:
+def test_what_is_usual_is_exported_as_nats_per_bucket(words: WordBatch) -> None:
     model = build_model()
+    summary = np.random.default_rng(1).normal(size=(3, model.shape.state_width)).astype(np.float32)
+    session = onnxruntime.InferenceSession(export_habit(model), providers=["CPUExecutionProvider"])
+    nats, offsets = session.run(None, {"summary": summary})
+    opening = words.fields[~words.is_close][:1].astype(np.int64)
+    told = np.flatnonzero(offsets >= 0)
+    found = nats[:, offsets[told] + opening[0, told]]
     with torch.no_grad():
-        model.opening_head.weight.mul_(1e4)
-    scores = FlowScorer(build_artifact(tmp_path, model)).score(words)
-    assert np.isfinite(scores.surprise_nats).all()
+        logits = model.expect_openings(torch.from_numpy(summary))
+    ids = torch.from_numpy(opening).expand(3, -1)
+    expected = -word_log_likelihood(logits, ids, model.shape.sizes).numpy()[:, told]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert [bool(outcome) for outcome in offsets < 0] == list(model.shape.is_outcome)
 
 
 def test_int8_decides_as_float_does_once_trained(words: WordBatch, tmp_path: Path) -> None:
@@ -95,6 +99,6 @@ def test_ranges_span_what_each_layer_is_given(words: WordBatch) -> None:
     model = build_model()
     ranges = measure_ranges(model, words.fields[None])
     linear = [layer for layer in model.modules() if isinstance(layer, torch.nn.Linear)]
-    assert set(ranges) == set(linear)
+    assert set(ranges) == {*linear} - {model.habit, model.habit_head}  # they are asked of no single word
     assert ranges[model.word_out][0] == 0.0  # a squared ReLU is never negative
     assert all(low <= 0.0 < high for low, high in ranges.values())

@@ -53,6 +53,7 @@ def _lesson(attack_class: int) -> Lesson:
         weight=np.ones(shape, dtype=np.float32),
         is_word=np.ones(shape, dtype=bool),
         restarts=np.ones(3, dtype=bool),
+        is_clean=np.full(3, attack_class == 0),
         probes=Probes.empty(),
     )
 
