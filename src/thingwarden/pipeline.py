@@ -169,7 +169,7 @@ class Pipeline:
     ) -> None:
         self._flows, self._devices, self._playbook = flows, devices, playbook
         self._policy = policy or PolicySettings()
-        self._judge = FlowJudge(len(flows), calibration)
+        self._judge = FlowJudge(len(flows), calibration, is_timed=flows.is_timed)
         self._correlator = Correlator(calibration, devices, correlation, sightings)
         self._host_roles = host_roles or HostRoles()
         self._orders: dict[str, _Order] = {}
@@ -215,6 +215,7 @@ class Pipeline:
         self._host_roles.observe(self._flows, innocent)
         commands: list[Command] = []
         changes = self._correlator.update(batch.words, batch.scores, self._flows)
+        self._judge.accuse(self._correlator.accusations())
         view = self._view() if changes else NetworkView()
         for change in changes:
             commands += self._expire(change.at)

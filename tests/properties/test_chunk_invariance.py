@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
-from thingwarden.detect.verdict import judge_flows
+from thingwarden.detect.verdict import FlowJudge
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
@@ -38,11 +38,20 @@ def play(
     correlator, scorer = Correlator(CALIBRATION, DEVICES, SETTINGS), ScriptedScorer(script)
     chunks = [(words, scorer.score(words)) for words in FlowWordEncoder(DEVICES).encode(flows, chunk_words)]
     changes, questions = [], []
+    judge = FlowJudge(len(flows), CALIBRATION)
     for words, scores in chunks:
+        judge.update(words, scores)
         changes += correlator.update(words, scores, flows)
+        judge.accuse(correlator.accusations())
         questions += correlator.questions()
-    verdicts = judge_flows(chunks, len(flows), CALIBRATION)
-    columns = (verdicts.malicious_probability, verdicts.attack_class, verdicts.device, verdicts.role)
+    verdicts = judge.verdicts()
+    columns = (
+        verdicts.malicious_probability,
+        verdicts.is_malicious,
+        verdicts.attack_class,
+        verdicts.device,
+        verdicts.role,
+    )
     judged = b"".join(np.ascontiguousarray(column).tobytes() for column in columns)
     return (
         changes,

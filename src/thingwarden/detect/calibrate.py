@@ -2,7 +2,7 @@
 
 In: probabilities, labels, scored words of held-out traffic. Out: temperature, threshold, levels.
 Must never: see the data on which results are reported.
-Source: C. Guo and others, "On Calibration of Modern Neural Networks", 2017.
+Sources: C. Guo and others, "On Calibration of Modern Neural Networks", 2017; H. Robbins 1956 (empirical Bayes).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.detect.evidence import PROBABILITY_FLOOR, QUANTA_PER_NAT, weigh_words
-from thingwarden.domain.calibration import Calibration
+from thingwarden.detect.evidence import PROBABILITY_FLOOR, QUANTA_PER_NAT, Evidence, weigh_words
+from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.word import UNATTRIBUTED, Scores, WordBatch
 
@@ -23,8 +23,15 @@ LOWEST_FLOW_THRESHOLD: Final = 0.5
 """However well benign traffic separates, a flow less likely malicious than not is not called malicious."""
 
 HIGHEST_FLOW_THRESHOLD: Final = 1.0 - 1e-6
-LOWEST_ALARM_NATS: Final = 8.0
+LOWEST_ALARM_NATS: Final = 12.0
 """However quiet the held-out devices were, they were few: about three confident words, never one."""
+
+SHRINKAGE_RANGE: Final = (100.0, 10_000.0)
+EVIDENCE_RANGE_NATS: Final = (1.0, 3.0)
+"""Between odds of 3 and of 20 to 1: held-out devices decide within it, for they are few."""
+
+OPEN_EVIDENCE_RANGE_NATS: Final = (1.0, 5.0)
+"""The same for words that know no outcome: up to odds of 150 to 1."""
 
 _HOUR_S: Final = 3600.0
 _GOLDEN: Final = (5**0.5 - 1) / 2
@@ -90,54 +97,129 @@ def choose_flow_threshold(
     return float(np.clip(pooled[allowed], LOWEST_FLOW_THRESHOLD, HIGHEST_FLOW_THRESHOLD))
 
 
-def surprise_scale(surprise_nats: npt.NDArray[np.floating], is_close: npt.NDArray[np.bool_]) -> dict[str, float]:
-    """Median and spread of benign words' surprise, under ``Calibration``'s field names.
+def surprise_edges(surprise_nats: npt.NDArray[np.floating]) -> tuple[float, ...]:
+    """The surprise that each of ``TAIL_SHARES`` of harmless openings exceeds, ascending.
 
     Args:
-        surprise_nats: (n,), of held-out benign words; NaN is left out.
-        is_close: (n,).
+        surprise_nats: (n,), of openings of held-out harmless devices.
+
+    Raises:
+        InputError: no opening.
     """
-    found = {}
-    for kind, mask in (("open", ~is_close), ("close", is_close)):
-        values = surprise_nats[mask & np.isfinite(surprise_nats)].astype(np.float64)
-        median = float(np.median(values)) if len(values) else 0.0
-        spread = float(np.median(np.abs(values - median))) if len(values) else 1.0
-        found[f"{kind}_surprise_nats"] = median
-        found[f"{kind}_surprise_scale_nats"] = max(spread, 0.01)
-    return found
+    if not len(surprise_nats):
+        raise InputError("surprise", "no opening to scale it on")
+    edges = np.quantile(surprise_nats.astype(np.float64), 1.0 - np.array(TAIL_SHARES))
+    return tuple(np.maximum.accumulate(edges).tolist())
 
 
-def device_hour_maxima(chunks: Iterable[tuple[WordBatch, Scores]], calibration: Calibration) -> npt.NDArray[np.float64]:
-    """The highest value of the alarm statistic in every hour of every device, in nats.
+def shrinkage_words(beyond: npt.NDArray[np.integer], openings: npt.NDArray[np.integer], share: float) -> float:
+    """How many openings the fleet's share is worth beside a device's own, by moments of a beta prior.
 
     Args:
-        chunks: scored words of one encoded batch of benign traffic, in order.
-        calibration: temperature, threshold and evidence settings in force; its alarm level is not used.
+        beyond: (devices,), openings of each harmless device that are more surprising than the fleet's ``share`` are.
+        openings: (devices,), of each device in all; devices with none are left out.
+        share: in (0, 1), over the fleet.
 
     Returns:
-        float64 (device-hours,), one entry per device and hour in which the device said anything.
+        Within ``SHRINKAGE_RANGE``: few where devices differ much, many where they are alike.
     """
-    drift = round(calibration.drift_nats * QUANTA_PER_NAT)
-    maxima: dict[tuple[int, int], int] = {}
-    statistic: dict[tuple[int, int], tuple[int, int]] = {}
-    said: dict[int, int] = {}
+    kept = openings > 0
+    own = beyond[kept] / openings[kept]
+    by_chance = np.mean(share * (1.0 - share) / openings[kept]) if kept.any() else 0.0
+    between = max(float(np.mean((own - share) ** 2)) - float(by_chance), 1e-12) if kept.any() else 1e-12
+    return float(np.clip(share * (1.0 - share) / between - 1.0, *SHRINKAGE_RANGE))
+
+
+def device_hour_maxima(
+    chunks: Iterable[tuple[WordBatch, Scores]], calibration: Calibration
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """The highest values of both alarm statistics in every hour of every device, in nats.
+
+    Args:
+        chunks: scored words of one encoded batch of harmless traffic, in order.
+        calibration: temperature and evidence settings in force; its alarm levels are not used.
+
+    Returns:
+        Of class and of rarity, each float64 (device-hours,), one entry per device and hour in which the device said
+        anything.
+    """
+    words_of, rows = _Quanta(calibration), []
     for words, scores in chunks:
-        evidence = weigh_words(words, scores, calibration)
+        rows.append(words_of.read(words, scores))
+    hours = np.concatenate([row for row in rows if len(row)]) if any(map(len, rows)) else np.zeros((0, 4), np.int64)
+    if not len(hours):
+        return np.zeros(0), np.zeros(0)
+    _, inverse = np.unique(hours[:, :2], axis=0, return_inverse=True)
+    maxima = np.zeros((int(inverse.max()) + 1, 2), dtype=np.int64)
+    np.maximum.at(maxima, inverse.ravel(), hours[:, 2:])
+    return maxima[:, 0] / QUANTA_PER_NAT, maxima[:, 1] / QUANTA_PER_NAT
+
+
+class _Quanta:
+    """Both statistics of every device and role, word after word."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self._calibration = calibration
+        self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
+        self._said: dict[int, int] = {}
+        self._track: dict[tuple[int, int], tuple[int, int, int]] = {}
+
+    def read(self, words: WordBatch, scores: Scores) -> npt.NDArray[np.int64]:
+        """Device, hour and both statistics after each word of evidence, and zeros for hours that hold none."""
+        evidence = weigh_words(words, scores, self._calibration)
         hours = np.floor(words.known_at_s / _HOUR_S).astype(np.int64)
-        for device in np.unique(words.device[words.device != UNATTRIBUTED]).tolist():
+        known = words.device != UNATTRIBUTED
+        quiet = np.unique(np.stack([words.device[known], hours[known]], axis=1), axis=0)
+        found = [np.concatenate([quiet, np.zeros_like(quiet)], axis=1)]
+        for device in np.unique(words.device[known]).tolist():
             mine = np.flatnonzero(words.device == device)
-            maxima.update({(device, hour): maxima.get((device, hour), 0) for hour in np.unique(hours[mine]).tolist()})
-            first = said.get(device, 0)
-            said_upto = first + np.cumsum(~words.is_probe[mine])
-            for rank in np.flatnonzero(evidence.gain[mine]).tolist():
-                row, number = mine[rank], int(said_upto[rank])
-                key = (device, int(evidence.role[row]))
-                value, last = statistic.get(key, (0, 0))
-                value = max(0, value - drift * max(0, number - last - 1)) + int(evidence.gain[row])
-                statistic[key] = value, number
-                maxima[device, int(hours[row])] = max(maxima[device, int(hours[row])], value)
-            said[device] = int(said_upto[-1])
-    return np.fromiter(maxima.values(), np.float64, len(maxima)) / QUANTA_PER_NAT
+            told = np.flatnonzero((evidence.gain[mine] > 0) | (evidence.rare[mine] > 0))
+            number = self._said.get(device, 0) + np.cumsum(~words.is_probe[mine])
+            found.append(self._follow(device, evidence, hours, mine[told], number[told]))
+            self._said[device] = int(number[-1])
+        return np.concatenate(found).astype(np.int64)
+
+    def _follow(
+        self,
+        device: int,
+        evidence: Evidence,
+        hours: npt.NDArray[np.int64],
+        rows: npt.NDArray[np.int64],
+        numbers: npt.NDArray[np.int64],
+    ) -> npt.NDArray[np.int64]:
+        found = np.zeros((len(rows), 4), dtype=np.int64)
+        for place, (row, number) in enumerate(zip(rows.tolist(), numbers.tolist(), strict=True)):
+            key = (device, int(evidence.role[row]))
+            shown, rare, last = self._track.get(key, (0, 0, 0))
+            drift = self._drift * max(0, number - last - 1)
+            shown = max(0, shown - drift) + int(evidence.gain[row])
+            rare = max(0, rare - drift) + int(evidence.rare[row])
+            self._track[key] = shown, rare, number
+            found[place] = device, hours[row], shown, rare
+        return found
+
+
+def choose_evidence_nats(
+    log_odds: npt.NDArray[np.floating],
+    weight: npt.NDArray[np.floating],
+    budget_ratio: float,
+    range_nats: tuple[float, float] = EVIDENCE_RANGE_NATS,
+) -> float:
+    """The log-odds that at most so much of harmless flows' weight exceeds.
+
+    Args:
+        log_odds: (n,), of the loudest word of each harmless flow.
+        weight: (n,), at least 0.
+        budget_ratio: in [0, 1).
+        range_nats: least and most.
+
+    Returns:
+        Within ``range_nats``.
+    """
+    order = np.argsort(-log_odds, kind="stable")
+    share = np.cumsum(weight[order]) / max(float(weight.sum()), 1e-12)
+    place = min(int(np.searchsorted(share, budget_ratio, side="right")), len(order) - 1)
+    return float(np.clip(log_odds[order[place]] if len(order) else 0.0, *range_nats))
 
 
 def choose_alarm_level(

@@ -24,6 +24,7 @@ from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
 from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
+from thingwarden.detect.unreachable import name_unreachable
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
@@ -65,10 +66,13 @@ class CorrelationSettings:
 
 @dataclass(slots=True)
 class _Track:
-    """State of one device in one role; ``statistic`` in quanta, ``tally`` set once an incident exists."""
+    """State of one device in one role: ``statistic`` of class and ``rarity`` in quanta, whether rarity has alarmed;
+    ``tally`` set once an incident exists."""
 
     device: Device
     statistic: int = 0
+    rarity: int = 0
+    is_rare: bool = False
     sighting_quanta: int = 0
     last_word: int = 0
     pending: list[EvidenceColumns] = field(default_factory=list)
@@ -83,6 +87,17 @@ class _Track:
     recent: list[EvidenceColumns] = field(default_factory=list)
     asked: list[int] = field(default_factory=list)
     reasons: dict[int, tuple[Reason, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Accusation:
+    """Words of evidence of one incident: of the device with this index, ``role`` an index into ``ROLES``; ``is_rare``
+    says whether rarity alone has alarmed."""
+
+    device: int
+    role: int
+    is_rare: bool
+    words: EvidenceColumns
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +130,15 @@ class Correlator:
         self._settings = settings or CorrelationSettings()
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
         self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
+        self._rarity_alarm = max(1, round(calibration.rarity_alarm_nats * QUANTA_PER_NAT))
         given = sightings if sightings is not None else SightingBatch.empty()
-        self._corroborator = Corroborator(given, calibration.flow_threshold)
+        self._corroborator = Corroborator(given, calibration.evidence_nats)
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
         self._is_counted = np.zeros(0, dtype=np.bool_)
         self._questions: list[Question] = []
+        self._accusations: list[Accusation] = []
 
     def update(self, words: WordBatch, scores: Scores, flows: FlowBatch) -> list[IncidentChange]:
         """Take in a chunk.
@@ -138,12 +155,12 @@ class Correlator:
         Raises:
             ArtifactError: the scores are not finite.
         """
-        self._questions = []
+        self._questions, self._accusations = [], []
         if not len(words):
             return []
         steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
-        rows = np.flatnonzero(evidence.gain > 0)
+        rows = np.flatnonzero((evidence.gain > 0) | (evidence.rare > 0))
         number = self._number_words(words.device, words.is_probe)[rows]
         stream = Stream(
             device=words.device[rows],
@@ -162,6 +179,10 @@ class Correlator:
             steps += self._advance_track(key, track, pick(columns, members), stream.position[members], flows)
         steps += self._end_idle(float(words.known_at_s[-1]), flows)
         return [step.change for step in sorted(steps, key=lambda step: (step.at_s, step.position))]
+
+    def accusations(self) -> list[Accusation]:
+        """What became evidence of an incident with the last chunk, also from chunks before."""
+        return self._accusations
 
     def questions(self) -> list[Question]:
         """What the last chunk made worth explaining, in the order of traffic time."""
@@ -236,6 +257,7 @@ class Correlator:
             attack_class=evidence.attack_class[rows],
             is_first=np.zeros(len(rows), dtype=np.bool_),
             gain=evidence.gain[rows],
+            rare=evidence.rare[rows],
             number=number,
             sighting=np.full(len(rows), NO_SIGHTING, dtype=np.int64),
         )
@@ -257,6 +279,7 @@ class Correlator:
             attack_class=statements.attack_class,
             is_first=np.zeros(len(rows), dtype=np.bool_),
             gain=np.rint(statements.share * self._alarm).astype(np.int64),
+            rare=np.zeros(len(rows), dtype=np.int64),
             number=self._word_counts[statements.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
@@ -290,7 +313,7 @@ class Correlator:
                     continue
                 told = self._next_telling(track, at_s[done:end], columns.attack_class[done:end])
                 end = end if told is None else done + told
-                self._grow(track, pick(columns, slice(done, end)), flows)
+                self._grow(key, track, pick(columns, slice(done, end)), flows)
                 if told is not None:
                     yield self._tell(ChangeKind.GREW, key, track, int(position[end - 1]), flows)
                 done = end
@@ -306,16 +329,18 @@ class Correlator:
         return done + int(late[0]) if len(late) else len(at_s)
 
     def _accumulate(self, track: _Track, word: EvidenceColumns) -> bool:
-        gain, number = int(word.gain[0]), int(word.number[0])
-        quiet = max(0, number - track.last_word - 1)
-        track.statistic = max(0, track.statistic - self._drift * quiet)
-        if track.statistic == 0:
+        number = int(word.number[0])
+        drift = self._drift * max(0, number - track.last_word - 1)
+        track.statistic, track.rarity = max(0, track.statistic - drift), max(0, track.rarity - drift)
+        if track.statistic == 0 and track.rarity == 0:
             track.pending.clear()
             track.sighting_quanta = 0
-        track.statistic += self._granted(track, int(word.sighting[0]), gain)
+        track.statistic += self._granted(track, int(word.sighting[0]), int(word.gain[0]))
+        track.rarity += int(word.rare[0])
         track.last_word = number
+        track.is_rare = track.rarity >= self._rarity_alarm
         track.pending = [*track.pending[-MAX_PENDING + 1 :], word]
-        return track.statistic >= self._alarm
+        return track.is_rare or track.statistic >= self._alarm
 
     def _granted(self, track: _Track, sighting: int, gain: int) -> int:
         """What evidence may add: the model's all, a sighting's as far as the cap of its grade leaves room."""
@@ -332,10 +357,12 @@ class Correlator:
         pending, at_s = join(track.pending), float(track.pending[-1].known_at_s[0])
         started_s = float(pending.known_at_s[0])
         if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
-            track.tally, track.opened_at_s, track.opening_quanta = Tally(), at_s, track.statistic
+            track.tally, track.opened_at_s = Tally(), at_s
+            track.opening_quanta = max(track.statistic, track.rarity)
             track.incident_id = _identify(track.device, key[1], started_s)
             track.asked, track.reasons = [], {}
         track.tally.add(pending, flows)
+        self._accusations.append(Accusation(key[0], key[1], track.is_rare, pending))
         track.recent = within_reach([pending])
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
@@ -354,9 +381,10 @@ class Correlator:
                 due = min(due, int(rows[nth - 1]) + 1)
         return due if due <= len(at_s) else None
 
-    def _grow(self, track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
+    def _grow(self, key: tuple[int, int], track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
+        self._accusations.append(Accusation(key[0], key[1], track.is_rare, words))
         track.recent = within_reach([*track.recent, words])
         track.last_at_s, track.last_word = float(words.known_at_s[-1]), int(words.number[-1])
 
@@ -384,7 +412,7 @@ class Correlator:
             self._questions.append(question)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
-        track.is_open, track.statistic, track.sighting_quanta = False, 0, 0
+        track.is_open, track.is_rare, track.statistic, track.rarity, track.sighting_quanta = False, False, 0, 0, 0
         ended_at_s = track.last_at_s + self._settings.idle_s
         return self._step(ChangeKind.ENDED, ended_at_s, _BEFORE_WORDS, key, track, flows)
 
@@ -428,6 +456,7 @@ class Correlator:
             reasons=merge_reasons(track.reasons, order[0][0]),
             sightings=self._corroborator.describe(tally.sighting_rows, self._alarm / QUANTA_PER_NAT),
         )
+        incident = name_unreachable(incident, tally)
         main = tally.contacts(order[0][0]), tally.peer_count(order[0][0])
         summary = summarise_incident(incident, *main) + sighting_clause(incident.sightings, incident.confidence)
         return replace(incident, summary=summary)

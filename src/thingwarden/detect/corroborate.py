@@ -7,7 +7,6 @@ or depend on how the words were split into chunks.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -119,11 +118,11 @@ class Corroborator:
 
     Args:
         sightings: on the flows whose words will arrive, in any order.
-        flow_threshold: of the model's calibration; its log-odds are zero for what sightings add to.
+        evidence_nats: of the model's calibration: log-odds that are zero for what sightings add to.
     """
 
     sightings: SightingBatch
-    flow_threshold: float
+    evidence_nats: float
     _by_side: dict[int, list[int]] = field(init=False)
     _awaited: npt.NDArray[np.int64] = field(init=False)
     _sides: dict[int, _Side] = field(default_factory=dict, init=False)
@@ -220,11 +219,13 @@ class Corroborator:
     def _judged(self, sighting: int, side: _Side) -> tuple[float, int]:
         """The flow's log-odds with the sighting, and its class.
 
-        A model's words are often at odds of 1 to 3 on innocent openings, so what it says counts from its threshold on.
+        A model's words are often at odds of 1 to 3 on innocent openings, so what it says counts from its level of
+        evidence on.
         """
-        threshold = math.log(self.flow_threshold) - math.log1p(-self.flow_threshold)
-        log_odds = side.log_odds - threshold + WEIGHTS[Grade(int(self.sightings.grade[sighting]))].log_odds_nats
-        if side.log_odds >= threshold:
+        log_odds = (
+            side.log_odds - self.evidence_nats + WEIGHTS[Grade(int(self.sightings.grade[sighting]))].log_odds_nats
+        )
+        if side.log_odds >= self.evidence_nats:
             log_odds = max(log_odds, side.log_odds)
         stated = int(self.sightings.attack_class[sighting])
         if stated != NO_CLASS:

@@ -26,6 +26,7 @@ CLASS_NAMES: Final = {
     AttackClass.LATERAL: "spreading inside the network",
     AttackClass.EXFILTRATION: "data theft",
     AttackClass.UNKNOWN: "an attack of no known class",
+    AttackClass.UNREACHABLE_PEER: "regular contact with a peer that never answers",
 }
 
 _NAMED_CLASSES: Final = 3

@@ -35,6 +35,8 @@ _DIRECTION_NATS: Final = 1.0
 _BLAME_NATS: Final = 3.0
 """The same for attacks that the originator commits by definition; the head needs odds of 20 to 1."""
 
+_UNKNOWN: Final = CLASS_INDEX[AttackClass.UNKNOWN]
+
 _ORIGINATOR_COMMITS: Final = np.isin(
     np.arange(len(CLASSES)),
     [
@@ -56,13 +58,16 @@ class Evidence:
     """What each of n words says against its device.
 
     Attributes:
-        gain: int64 (n,), quanta to add to the device's statistic; 0 for a quiet word.
+        gain: int64 (n,), quanta that the word's class adds to the device's statistic; 0 for a quiet word.
+        rare: int64 (n,), quanta that its rarity adds to a statistic of its own; 0 for all but rare openings.
         log_odds: float64 (n,), calibrated log-odds that the word is malicious.
-        attack_class: int8 (n,), the likeliest class other than benign, index into ``CLASSES``.
+        attack_class: int8 (n,), the likeliest class other than benign, index into ``CLASSES``; unknown where the word
+            is likelier benign, so that only its rarity can speak.
         role: int8 (n,), ``OFFENDER`` or ``TARGET``.
     """
 
     gain: npt.NDArray[np.int64]
+    rare: npt.NDArray[np.int64]
     log_odds: npt.NDArray[np.float64]
     attack_class: npt.NDArray[np.int8]
     role: npt.NDArray[np.int8]
@@ -125,27 +130,19 @@ def weigh_words(words: WordBatch, scores: Scores, calibration: Calibration) -> E
         ArtifactError: the scores are not finite.
     """
     log_odds = malicious_log_odds(scores.class_probability, calibration.temperature)
-    excess = log_odds - _logit(calibration.flow_threshold) + _surprise_nats(words, scores, calibration)
-    nats = np.clip(excess, 0.0, calibration.evidence_cap_nats)
-    nats *= np.where(words.is_close, 1.0, calibration.open_weight)
-    nats[words.device == UNATTRIBUTED] = 0.0
-    attack_class = likeliest_attack(scores.class_probability)
+    level = np.where(words.is_close, calibration.evidence_nats, calibration.open_evidence_nats)
+    shown = np.clip(log_odds - level, 0.0, calibration.evidence_cap_nats)
+    shown *= np.where(words.is_close, 1.0, calibration.open_weight)
+    rare = np.clip(scores.surprise_nats - calibration.rarity_nats, 0.0, calibration.rarity_cap_nats)
+    rare[words.is_close | words.is_probe] = 0.0
+    is_nobody = words.device == UNATTRIBUTED
+    shown[is_nobody], rare[is_nobody] = 0.0, 0.0
+    likeliest = likeliest_attack(scores.class_probability)
+    attack_class = np.where(log_odds > 0.0, likeliest, np.int8(_UNKNOWN)).astype(np.int8)
     return Evidence(
-        gain=np.rint(nats * QUANTA_PER_NAT).astype(np.int64),
+        gain=np.rint(shown * QUANTA_PER_NAT).astype(np.int64),
+        rare=np.rint(rare * QUANTA_PER_NAT).astype(np.int64),
         log_odds=log_odds,
         attack_class=attack_class,
         role=assign_roles(scores.role_probability, words.is_orig, attack_class),
     )
-
-
-def _surprise_nats(words: WordBatch, scores: Scores, calibration: Calibration) -> npt.NDArray[np.float64]:
-    if calibration.surprise_weight == 0.0:
-        return np.zeros(len(words))
-    median = np.where(words.is_close, calibration.close_surprise_nats, calibration.open_surprise_nats)
-    scale = np.where(words.is_close, calibration.close_surprise_scale_nats, calibration.open_surprise_scale_nats)
-    standardised = np.nan_to_num((scores.surprise_nats - median) / scale)
-    return np.asarray(calibration.surprise_weight * np.clip(standardised, 0.0, calibration.surprise_cap))
-
-
-def _logit(probability: float) -> float:
-    return float(np.log(probability) - np.log1p(-probability))

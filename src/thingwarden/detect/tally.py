@@ -76,6 +76,7 @@ class EvidenceColumns:
         attack_class: int8 (n,), index into ``CLASSES``.
         is_first: bool (n,), the flow's first word of evidence on this side.
         gain: int64 (n,), quanta that the word adds to the alarm statistic.
+        rare: int64 (n,), quanta that its rarity adds to the statistic of rarity.
         number: int64 (n,), the how-manyth word of its device it is, from 1; of a probe or a sighting, the device's last
             before it.
         sighting: int64 (n,), row in the ``SightingBatch`` where somebody else's knowledge is the evidence, else
@@ -91,6 +92,7 @@ class EvidenceColumns:
     attack_class: npt.NDArray[np.int8]
     is_first: npt.NDArray[np.bool_]
     gain: npt.NDArray[np.int64]
+    rare: npt.NDArray[np.int64]
     number: npt.NDArray[np.int64]
     sighting: npt.NDArray[np.int64]
 
@@ -134,6 +136,8 @@ class Tally:
     last_seen_s: float = -np.inf
     has_proven_origin: bool = False
     untold_flow_count: int = 0
+    closed_count: int = 0
+    answered_count: int = 0
     open_class_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
     close_class_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
     services: dict[ServiceKey, _Service] = field(default_factory=dict)
@@ -154,6 +158,9 @@ class Tally:
         self.sighting_count += int(is_sighting.sum())
         room = MAX_SIGHTINGS - len(self.sighting_rows)
         self.sighting_rows += words.sighting[is_sighting][:room].tolist()
+        closed = words.flow[words.is_close]
+        self.closed_count += len(closed)
+        self.answered_count += int(((flows.resp_packets[closed] > 0) | (flows.resp_bytes[closed] > 0)).sum())
         classes = len(CLASSES)
         self.open_class_counts += np.bincount(words.attack_class[~words.is_close], minlength=classes)
         self.close_class_counts += np.bincount(words.attack_class[words.is_close], minlength=classes)

@@ -1,21 +1,29 @@
 """Scores to one verdict per flow, however its words are spread over chunks.
 
-In: ``WordBatch`` and ``Scores``, chunk after chunk. Out: ``FlowVerdicts``, one entry per flow.
-Must never: judge a flow by its opening word, which knows no outcome.
+In: ``WordBatch`` and ``Scores``, chunk after chunk, and what the correlator made evidence of an incident.
+Out: ``FlowVerdicts``, one entry per flow. A flow with a history is malicious when it is evidence of an incident: among
+tens of thousands of dependent words a day the loudest say nothing alone. A flow without any is judged by threshold.
+Must never: judge a flow by the class of its opening word, which knows no outcome.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.detect.correlate import Accusation
 from thingwarden.detect.evidence import assign_roles, likeliest_attack, malicious_log_odds, probability_from_log_odds
+from thingwarden.detect.tally import NO_SIGHTING
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.word import Scores, WordBatch
+
+_TIE_NATS: Final = 1e-9
+"""Of two ends that accuse a flow alike, its originator's word counts."""
 
 
 class FlowJudge:
@@ -24,10 +32,12 @@ class FlowJudge:
     Args:
         flow_count: flows in the batch that was encoded.
         calibration: of the model that scores.
+        is_timed: whether the flows have a history, and incidents can be made of them.
     """
 
-    def __init__(self, flow_count: int, calibration: Calibration) -> None:
+    def __init__(self, flow_count: int, calibration: Calibration, *, is_timed: bool = True) -> None:
         self._calibration = calibration
+        self._is_timed = is_timed
         self._probability = np.full(flow_count, np.nan, dtype=np.float32)
         self._attack_class = np.zeros(flow_count, dtype=np.int8)
         self._ton_class = np.full(flow_count, -1, dtype=np.int8)
@@ -35,6 +45,10 @@ class FlowJudge:
         self._is_orig = np.zeros(flow_count, dtype=np.bool_)
         self._role = np.zeros(flow_count, dtype=np.int8)
         self._surprise_nats = np.full(flow_count, np.nan, dtype=np.float32)
+        self._loudness = np.full(flow_count, -np.inf)
+        self._accused_device = np.full(flow_count, -1, dtype=np.int32)
+        self._accused_role = np.zeros(flow_count, dtype=np.int8)
+        self._accused_class = np.zeros(flow_count, dtype=np.int8)
 
     def update(self, words: WordBatch, scores: Scores) -> None:
         """Take in a chunk.
@@ -79,34 +93,40 @@ class FlowJudge:
         self._role[flow] = assign_roles(scores.role_probability[picked], words.is_orig[picked], attack_class)
         self._surprise_nats[flow] = scores.surprise_nats[picked]
 
+    def accuse(self, accusations: Iterable[Accusation]) -> None:
+        """Call the flows of an incident malicious; the loudest word says who did it and what it was.
+
+        An opening makes its flow so only by being rare, and where rarity alarmed: its class may still prove harmless.
+        """
+        for accusation in accusations:
+            words = accusation.words
+            is_told = (words.is_close & (words.gain > 0)) | (words.sighting != NO_SIGHTING)
+            rows = np.flatnonzero(is_told | ((words.rare > 0) & accusation.is_rare))
+            rows = rows[np.lexsort((words.is_orig[rows], words.log_odds[rows], words.flow[rows]))]
+            rows = rows[np.append(words.flow[rows][1:] != words.flow[rows][:-1], True)[: len(rows)]]
+            loudness = words.log_odds[rows] + words.is_orig[rows] * _TIE_NATS
+            rows = rows[loudness > self._loudness[words.flow[rows]]]
+            flow = words.flow[rows]
+            self._loudness[flow] = words.log_odds[rows] + words.is_orig[rows] * _TIE_NATS
+            self._accused_device[flow], self._accused_role[flow] = accusation.device, accusation.role
+            self._accused_class[flow] = words.attack_class[rows]
+
     def innocent(self, flow: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Those of the flows ``flow`` that are not judged malicious so far, each once."""
+        """Those of the flows ``flow`` whose closing words are below the threshold so far, each once."""
         distinct = np.unique(flow)
         return np.asarray(distinct[~(self._probability[distinct] > self._calibration.flow_threshold)])
 
     def verdicts(self) -> FlowVerdicts:
         """The verdicts as they stand."""
-        is_malicious = self._probability > self._calibration.flow_threshold
+        is_accused = np.isfinite(self._loudness)
+        is_loud = self._probability > self._calibration.flow_threshold
+        is_malicious = is_accused if self._is_timed else is_loud
         return FlowVerdicts(
             malicious_probability=self._probability.copy(),
             is_malicious=is_malicious,
-            attack_class=np.where(is_malicious, self._attack_class, 0).astype(np.int8),
+            attack_class=np.where(is_accused, self._accused_class, np.where(is_malicious, self._attack_class, 0)),
             ton_class=self._ton_class.copy(),
-            device=self._device.copy(),
-            role=np.where(is_malicious, self._role, 0).astype(np.int8),
+            device=np.where(is_accused, self._accused_device, self._device),
+            role=np.where(is_accused, self._accused_role, np.where(is_malicious, self._role, 0)),
             surprise_nats=self._surprise_nats.copy(),
         )
-
-
-def judge_flows(chunks: Iterable[tuple[WordBatch, Scores]], flow_count: int, calibration: Calibration) -> FlowVerdicts:
-    """Judge all flows of a batch from the scored chunks of its words.
-
-    Args:
-        chunks: words and their scores, in the encoder's order.
-        flow_count: flows in the batch.
-        calibration: of the model that scored.
-    """
-    judge = FlowJudge(flow_count, calibration)
-    for words, scores in chunks:
-        judge.update(words, scores)
-    return judge.verdicts()

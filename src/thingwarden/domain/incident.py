@@ -151,7 +151,9 @@ class Incident:
 
     @property
     def severity(self) -> Severity:
-        """High where the device itself serves an attacker, lower where it is only attacked."""
+        """High where the device itself serves an attacker, lower where it is only attacked or calls in vain."""
+        if self.attack_class is AttackClass.UNREACHABLE_PEER:
+            return Severity.LOW
         if self.role is Role.TARGET:
             return Severity.MEDIUM if self.attack_class in _GRAVE else Severity.LOW
         return Severity.HIGH if self.attack_class in _GRAVE else Severity.MEDIUM

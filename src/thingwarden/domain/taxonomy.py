@@ -26,12 +26,16 @@ class AttackClass(Enum):
     LATERAL = "lateral"
     EXFILTRATION = "exfiltration"
     UNKNOWN = "unknown"
+    UNREACHABLE_PEER = "unreachable_peer"
 
 
-CLASSES: Final = tuple(AttackClass)
-"""Order of the class head's outputs; an artifact states it and a mismatch is refused."""
+CLASSES: Final[tuple[AttackClass, ...]] = tuple(one for one in AttackClass if one is not AttackClass.UNREACHABLE_PEER)
+"""Order of the class head's outputs; an artifact states it and a mismatch is refused.
 
-CLASS_INDEX: Final = {attack_class: index for index, attack_class in enumerate(CLASSES)}
+No flow shows an unreachable peer: that a contact is never answered is known of an incident as a whole.
+"""
+
+CLASS_INDEX: Final[dict[AttackClass, int]] = {attack_class: index for index, attack_class in enumerate(CLASSES)}
 
 TON_CLASSES: Final = (
     "normal", "backdoor", "ddos", "dos", "injection", "mitm", "password", "ransomware", "scanning", "xss",

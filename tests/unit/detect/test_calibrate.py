@@ -7,19 +7,23 @@ import numpy.typing as npt
 import pytest
 
 from thingwarden.detect.calibrate import (
+    EVIDENCE_RANGE_NATS,
     LOWEST_ALARM_NATS,
     LOWEST_FLOW_THRESHOLD,
+    SHRINKAGE_RANGE,
     calibrate_temperature,
     choose_alarm_level,
+    choose_evidence_nats,
     choose_flow_threshold,
     device_hour_maxima,
-    surprise_scale,
+    shrinkage_words,
+    surprise_edges,
 )
 from thingwarden.detect.correlate import Correlator
-from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
+from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows, build_scores
 
 
 def overconfident(temperature: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
@@ -71,16 +75,32 @@ def test_flows_without_verdict_are_left_out() -> None:
         choose_flow_threshold({"camera": np.array([np.nan])})
 
 
-def test_surprise_is_scaled_by_kind_of_word() -> None:
-    surprise_nats = np.array([1.0, 2.0, 3.0, 10.0, 20.0, 30.0])
-    found = surprise_scale(surprise_nats, np.array([False, False, False, True, True, True]))
-    assert found == {
-        "open_surprise_nats": 2.0,
-        "open_surprise_scale_nats": 1.0,
-        "close_surprise_nats": 20.0,
-        "close_surprise_scale_nats": 10.0,
-    }
-    Calibration(**found)
+def test_so_many_openings_exceed_each_edge() -> None:
+    nats = np.random.default_rng(1).gamma(9.0, 3.0, 20_000)
+    edges = np.array(surprise_edges(nats))
+    exceeded = (nats[:, None] > edges).mean(axis=0)
+    np.testing.assert_allclose(exceeded, TAIL_SHARES, atol=5e-4)
+    Calibration(surprise_nats=tuple(edges))
+    with pytest.raises(InputError):
+        surprise_edges(np.zeros(0))
+
+
+def test_devices_that_differ_are_believed_sooner_than_devices_that_are_alike() -> None:
+    generator = np.random.default_rng(5)
+    openings = np.full(200, 400)
+    alike = shrinkage_words(generator.binomial(openings, 0.05), openings, 0.05)
+    differing = shrinkage_words(generator.binomial(openings, generator.beta(1.0, 19.0, 200)), openings, 0.05)
+    assert SHRINKAGE_RANGE[0] <= differing < alike / 4
+
+
+def test_evidence_begins_where_the_budget_of_harmless_weight_ends() -> None:
+    log_odds = np.linspace(-5.0, 5.0, 1001)
+    even = np.ones(1001)
+    assert choose_evidence_nats(log_odds, even, 0.3) == pytest.approx(2.0, abs=0.02)
+    late = np.where(log_odds > 1.5, 0.01, 1.0)
+    assert choose_evidence_nats(log_odds, late, 0.3) == EVIDENCE_RANGE_NATS[0]
+    assert choose_evidence_nats(log_odds, even, 0.0) == EVIDENCE_RANGE_NATS[1]
+    assert choose_evidence_nats(np.zeros(0), np.zeros(0), 0.3) == EVIDENCE_RANGE_NATS[0]
 
 
 def test_an_alarm_level_from_the_maxima_opens_no_incident_on_the_same_traffic() -> None:
@@ -89,8 +109,8 @@ def test_an_alarm_level_from_the_maxima_opens_no_incident_on_the_same_traffic() 
     scorer = ScriptedScorer(dict.fromkeys(range(0, 600, 7), (0.999, AttackClass.C2)))
     calibration = Calibration(drift_nats=0.3)
     chunks = [(words, scorer.score(words)) for words in FlowWordEncoder(devices).encode(flows, 100)]
-    maxima = device_hour_maxima(chunks, calibration)
-    assert len(maxima) == 11
+    maxima, rare = device_hour_maxima(chunks, calibration)
+    assert len(maxima) == len(rare) == 11 and not rare.any()
     level = choose_alarm_level(maxima)
     assert level > LOWEST_ALARM_NATS
 
@@ -102,6 +122,16 @@ def test_an_alarm_level_from_the_maxima_opens_no_incident_on_the_same_traffic() 
 
     assert incident_count(level) == 0
     assert incident_count(float(maxima.max())) == 1
+
+
+def test_rarity_has_a_statistic_of_its_own() -> None:
+    devices = build_devices(["192.168.1.10"])
+    flows = build_flows([FlowSpec(at_s=n * 60.0) for n in range(120)])
+    calibration = Calibration(rarity_nats=3.0, rarity_cap_nats=2.0, drift_nats=0.0)
+    (words,) = FlowWordEncoder(devices).encode(flows, 1000)
+    shown, rare = device_hour_maxima([(words, build_scores(len(words), surprise_nats=9.0))], calibration)
+    assert not shown.any()
+    assert rare.max() == pytest.approx(2.0 * 120)
 
 
 def test_quiet_devices_do_not_lower_the_level_below_several_words() -> None:

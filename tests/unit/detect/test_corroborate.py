@@ -28,7 +28,7 @@ from thingwarden.testing import START_S, FlowSpec, FlowWordEncoder, ScriptedScor
 
 DEVICE, OUTSIDE = "192.168.1.10", "203.0.113.5"
 DEVICES = build_devices([DEVICE, "192.168.1.11"])
-THRESHOLD = Calibration().flow_threshold
+EVIDENCE_NATS = Calibration().evidence_nats
 
 
 def hear(
@@ -38,7 +38,7 @@ def hear(
     chunk_words: int = 100,
     devices: Sequence[Device] = DEVICES,
 ) -> list[Statements]:
-    corroborator, scorer = Corroborator(sightings, THRESHOLD), ScriptedScorer(script or {})
+    corroborator, scorer = Corroborator(sightings, EVIDENCE_NATS), ScriptedScorer(script or {})
     heard = []
     for words in FlowWordEncoder(devices).encode(flows, chunk_words):
         evidence = weigh_words(words, scorer.score(words), Calibration())
@@ -108,7 +108,7 @@ def test_below_the_threshold_a_sighting_adds_to_what_the_model_says_over_it(prob
     flows = build_flows([FlowSpec(duration_s=20.0)])
     sightings = alerted(flows, AlertSpec(at_s=1.0, severity=4 - grade))
     (heard,) = hear(flows, sightings, {0: (probability, AttackClass.SCAN)})
-    below = np.log(probability / (1 - probability)) - np.log(THRESHOLD / (1 - THRESHOLD))
+    below = np.log(probability / (1 - probability)) - EVIDENCE_NATS
     assert heard.log_odds.tolist() == pytest.approx([below + WEIGHTS[Grade(grade)].log_odds_nats], abs=1e-4)
 
 
@@ -129,7 +129,7 @@ def test_the_class_is_the_rules_else_the_models_where_it_finds_the_flow_maliciou
 
 def test_a_device_that_was_forgotten_is_not_accused_in_its_successors_name() -> None:
     flows = build_flows([FlowSpec(duration_s=100.0), FlowSpec(at_s=50.0, orig="192.168.1.11", orig_port=2)])
-    corroborator, scorer = Corroborator(alerted(flows, AlertSpec(at_s=60.0)), THRESHOLD), ScriptedScorer({})
+    corroborator, scorer = Corroborator(alerted(flows, AlertSpec(at_s=60.0)), EVIDENCE_NATS), ScriptedScorer({})
     devices = list(DEVICES)
     heard = []
     for words in FlowWordEncoder(DEVICES).encode(flows, 1):
@@ -146,12 +146,12 @@ def test_described_sightings_are_the_gravest_and_bounded() -> None:
         for n in range(20)
     ]
     sightings = alerted(flows, *alerts)
-    described = Corroborator(sightings, THRESHOLD).describe(np.flatnonzero(sightings.is_orig).tolist(), 10.0)
+    described = Corroborator(sightings, EVIDENCE_NATS).describe(np.flatnonzero(sightings.is_orig).tolist(), 10.0)
     assert len(described) == SHOWN_SIGHTINGS
     assert [item.grade for item in described] == [Grade.HIGH] * 7 + [Grade.MEDIUM]
     assert described[0].weight_nats == 10.0 * WEIGHTS[Grade.HIGH].alarm_share
     assert described[0].first_at == datetime.fromtimestamp(START_S, UTC)
-    assert Corroborator(sightings, THRESHOLD).describe([], 10.0) == ()
+    assert Corroborator(sightings, EVIDENCE_NATS).describe([], 10.0) == ()
 
 
 def sighting(kind: SightingKind, name: str) -> Sighting:

@@ -52,8 +52,8 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
         malicious_log_odds(broken, 1.0)
 
 
-def test_evidence_begins_at_the_threshold_and_ends_at_the_cap() -> None:
-    calibration = Calibration(flow_threshold=0.9, evidence_cap_nats=6.0)
+def test_evidence_begins_at_its_level_and_ends_at_the_cap() -> None:
+    calibration = Calibration(evidence_nats=2.2, evidence_cap_nats=6.0, open_weight=0.5)
     opening, closing = weigh_words(words_of(), build_scores(2, 0.9), calibration).gain
     assert (opening, closing) == (0, 0)
     opening, closing = weigh_words(words_of(), build_scores(2, 1.0), calibration).gain
@@ -65,11 +65,18 @@ def test_unattributed_words_are_no_evidence() -> None:
     assert not weigh_words(words_of(orig="198.51.100.7"), build_scores(2, 1.0), Calibration()).gain.any()
 
 
-def test_surprise_counts_only_where_calibrated() -> None:
-    scores = build_scores(2, 0.9, surprise_nats=30.0)
-    assert not weigh_words(words_of(), scores, Calibration()).gain.any()
-    weighted = Calibration(surprise_weight=1.0, surprise_cap=2.0, close_surprise_nats=10.0)
-    assert weigh_words(words_of(), scores, weighted).gain[1] == 2 * QUANTA_PER_NAT
+def test_only_rare_openings_add_to_the_statistic_of_rarity() -> None:
+    calibration = Calibration(rarity_nats=3.0, rarity_cap_nats=2.0)
+    rare = weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=4.5), calibration)
+    assert rare.rare.tolist() == [1.5 * QUANTA_PER_NAT, 0] and not rare.gain.any()
+    rarest = weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=30.0), calibration)
+    assert rarest.rare.tolist() == [2 * QUANTA_PER_NAT, 0]
+    assert not weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=3.0), calibration).rare.any()
+
+
+def test_a_word_likelier_benign_has_no_class() -> None:
+    words = weigh_words(words_of(), build_scores(2, [0.4, 0.6], AttackClass.SCAN), Calibration())
+    assert words.attack_class.tolist() == [CLASS_INDEX[AttackClass.UNKNOWN], CLASS_INDEX[AttackClass.SCAN]]
 
 
 @pytest.mark.parametrize(

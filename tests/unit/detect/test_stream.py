@@ -21,6 +21,7 @@ def columns(number: list[int], sighting: int = NO_SIGHTING) -> EvidenceColumns:
         attack_class=np.ones(count, dtype=np.int8),
         is_first=np.zeros(count, dtype=np.bool_),
         gain=np.ones(count, dtype=np.int64),
+        rare=np.zeros(count, dtype=np.int64),
         number=np.array(number, dtype=np.int64),
         sighting=np.full(count, sighting),
     )

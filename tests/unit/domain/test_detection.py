@@ -6,12 +6,12 @@ import dataclasses
 
 import pytest
 
-from thingwarden.detect.verdict import judge_flows
+from thingwarden.detect.verdict import FlowJudge
 from thingwarden.domain.calibration import Calibration
 
 
 def test_verdicts_are_as_long_as_the_flows_and_frozen() -> None:
-    verdicts = judge_flows([], 3, Calibration())
+    verdicts = FlowJudge(3, Calibration()).verdicts()
     assert len(verdicts) == 3
     assert {len(getattr(verdicts, item.name)) for item in dataclasses.fields(verdicts)} == {3}
     with pytest.raises(dataclasses.FrozenInstanceError):
