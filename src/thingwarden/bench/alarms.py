@@ -17,7 +17,6 @@ import numpy.typing as npt
 from thingwarden.bench.lab_networks import SLACK_S, is_restricted
 from thingwarden.bench.metrics import has_right_role, judge_incident
 from thingwarden.bench.suricata import HOME_NETWORKS
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.alert import UNKNOWN_SIDE, AlertBatch
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
@@ -25,6 +24,7 @@ from thingwarden.domain.flow import FlowBatch, address_from_words, words_from_ad
 from thingwarden.domain.incident import Incident
 from thingwarden.domain.packet import PROTO_TCP, PROTO_UDP
 from thingwarden.respond.playbook import load_playbook
+from thingwarden.train.weighting import require_labels
 
 LOUD_SEVERITY: Final = 2
 """Alerts of this severity and graver are those that a busy person looks at."""

@@ -24,10 +24,10 @@ from thingwarden.bench.contestants import Assessment, FittedScorer, ScoringConte
 from thingwarden.bench.protocols import Cell, measure_view, pool_ranking, summarise_contestant
 from thingwarden.bench.speed import describe_machine
 from thingwarden.bench.word_cost import CHUNK_WORDS, measure_costs
-from thingwarden.bench.words import encode_words, join_words
-from thingwarden.detect.verdict import judge_flows
+from thingwarden.bench.words import encode_words
 from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.word import WordBatch
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.corpus import load_corpus
 from thingwarden.train.export import export_network
@@ -111,7 +111,7 @@ class TwinContestant(ScoringContestant):
         assert self._twins.exact is not None, "fit comes first"
         self._twins.exact.reset()
         exact = self._twins.exact.score(assessment.words)
-        verdicts = judge_flows([(assessment.words, exact)], len(flows), self.calibration)
+        verdicts = self.judge(flows, assessment.words, exact, assessment.devices).verdicts
         one, other, seen = assessment.scores.class_probability, exact.class_probability, self.agreement
         seen.flow_count += len(flows)
         seen.equal_verdict_count += int((verdicts.is_malicious == assessment.verdicts.is_malicious).sum())
@@ -209,7 +209,7 @@ def _measure_costs(view: FoldView, recipes: Sequence[Recipe]) -> dict[str, dict[
         if count < COST_WORDS and len(part.flows):
             kept.append(encode_words(vocabulary, part.flows))
             count += len(kept[-1])
-    costs = measure_costs(recipes, vocabulary, join_words(kept))
+    costs = measure_costs(recipes, vocabulary, WordBatch.concatenate(kept))
     return {recipe.name: asdict(cost) for recipe, cost in zip(recipes, costs, strict=True)}
 
 

@@ -16,10 +16,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from thingwarden.bench.contestants import Assessment, Contestant, ScoringContestant
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 LONGEST_GRAFT_FLOWS: Final = 1_500
 FEWEST_HOST_FLOWS: Final = 40

@@ -15,11 +15,10 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.contestants import CALIBRATION_BUDGET, FittedScorer
+from thingwarden.bench.contestants import FittedScorer
 from thingwarden.bench.dictionaries import BackOffDictionary, OneField, RateThreshold
 from thingwarden.bench.learners import Boosting, BoostingSetting, Forest, Isolation
 from thingwarden.bench.metrics import macro_f1, score_classes, threshold_at
-from thingwarden.bench.weighting import weigh_patterns
 from thingwarden.bench.words import Examples, balance, read_examples, sum_up_history
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, class_from_ton
@@ -28,6 +27,8 @@ from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView, hash_pairs
 from thingwarden.train.thinning import balance_lab, fit_vocabulary
+from thingwarden.train.thresholds import FLOW_BUDGET
+from thingwarden.train.weighting import weigh_patterns
 
 TUNING_ROWS: Final = 12_000
 """Rows of the inner split that a setting is tried on; tuning must not take longer than fitting."""
@@ -253,7 +254,7 @@ def _try_setting(
     is_benign = held_out.label == 0
     if is_benign.all() or not is_benign.any():
         return 0.0
-    threshold = threshold_at(malicious[is_benign], held_out.weight[is_benign], CALIBRATION_BUDGET)
+    threshold = threshold_at(malicious[is_benign], held_out.weight[is_benign], FLOW_BUDGET)
     weight = held_out.weight[~is_benign]
     return float(weight[malicious[~is_benign] > threshold].sum() / weight.sum())
 

@@ -19,6 +19,7 @@ from thingwarden.encode.vocabulary import (
     FIELD_NAMES,
     GAP_EDGES_S,
     ICMP_TYPES,
+    KINDS,
     MASKED,
     NAMED_PORTS,
     NOVELTIES,
@@ -45,7 +46,7 @@ _EDGES: Final[dict[str, tuple[float, ...]]] = {
     "duration": DURATION_EDGES_S,
 }
 _NAMES: Final[dict[str, Sequence[str]]] = {
-    "kind": ("masked", "open", "close"),
+    "kind": KINDS,
     "direction": DIRECTIONS,
     "proto": PROTO_NAMES,
     "orig_port": ORIG_PORT_CLASSES,

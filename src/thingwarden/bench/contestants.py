@@ -7,23 +7,15 @@ Must never: set a threshold on what is tested, or treat the model otherwise than
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Final, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.metrics import threshold_at
-from thingwarden.bench.weighting import weigh_patterns
-from thingwarden.bench.words import join_words, slice_words
-from thingwarden.detect.calibrate import (
-    HIGHEST_FLOW_THRESHOLD,
-    choose_alarm_level,
-    choose_flow_threshold,
-    device_hour_maxima,
-)
+from thingwarden.bench.words import slice_words
 from thingwarden.detect.correlate import Correlator
-from thingwarden.detect.verdict import FlowJudge, judge_flows
+from thingwarden.detect.verdict import FlowJudge
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
@@ -33,8 +25,8 @@ from thingwarden.domain.ports import Scorer
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
-from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView
+from thingwarden.train.thresholds import Scored, prepare, set_thresholds
 
 BLOCK_WORDS: Final = 131_072
 """Words that are judged at once where a batch is long: half a gigabyte for the hungriest baseline."""
@@ -45,9 +37,6 @@ STATE_STRIDE_WORDS: Final = 24
 FPR_BUDGET: Final = 0.005
 """Share of benign flows, by pattern, that a contestant may call malicious: the line at which rankings are compared."""
 
-CALIBRATION_BUDGET: Final = 0.002
-"""The same on the held-out benign devices that set the threshold: less than half, for they are few and alike."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Assessment:
@@ -57,12 +46,14 @@ class Assessment:
         verdicts: one per flow.
         incidents: by time of opening; none for untimed flows.
         words, scores: what the verdicts were made of, for the shortcut audit.
+        devices: by the index that words name them by.
     """
 
     verdicts: FlowVerdicts
     incidents: tuple[Incident, ...]
     words: WordBatch
     scores: Scores
+    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,20 +143,26 @@ class ScoringContestant:
         """Learn, then set threshold and alarm level on benign devices that were held out of the learning."""
         view = view if self._uses_lab else view.without_lab()
         self._fitted = self._fitter(view, seed)
-        scored = [(part, *self._score(part.flows)[:2]) for part in view.calibration if len(part.flows)]
+        scored = [Scored(family, part, *self._score(part.flows)[:2]) for family, part in prepare(view.calibration)]
         self._calibration = set_thresholds(scored, self._fitted.calibration)
 
     def assess(self, flows: FlowBatch) -> Assessment:
         """See ``Contestant``."""
-        words, scores, devices = self._score(flows)
-        judge = FlowJudge(len(flows), self._calibration)
+        return self.judge(flows, *self._score(flows))
+
+    def judge(self, flows: FlowBatch, words: WordBatch, scores: Scores, devices: Sequence[Device]) -> Assessment:
+        """The assessment of flows whose words are scored already."""
+        judge = FlowJudge(len(flows), self._calibration, is_timed=flows.is_timed)
         judge.update(words, scores)
         incidents: list[Incident] = []
         if flows.is_timed:
             correlator = Correlator(self._calibration, devices)
             correlator.update(words, scores, flows)
+            judge.accuse(correlator.accusations())
             incidents = correlator.finish(flows)
-        return Assessment(verdicts=judge.verdicts(), incidents=tuple(incidents), words=words, scores=scores)
+        return Assessment(
+            verdicts=judge.verdicts(), incidents=tuple(incidents), words=words, scores=scores, devices=tuple(devices)
+        )
 
     def watch(self, flows: FlowBatch) -> Watched:
         """See ``Contestant``; a baseline that sums up history begins it anew in every block."""
@@ -178,6 +175,7 @@ class ScoringContestant:
             scores = self._fitted.scorer.score(words)
             judge.update(words, scores)
             correlator.update(words, scores, flows)
+            judge.accuse(correlator.accusations())
         return Watched(verdicts=judge.verdicts(), incidents=tuple(correlator.finish(flows)))
 
     def sample_states(self, flows: FlowBatch, limit: int) -> npt.NDArray[np.float32] | None:
@@ -186,7 +184,7 @@ class ScoringContestant:
         scorer = self._fitted.scorer
         if not isinstance(scorer, StatefulScorer) or not len(flows):
             return None
-        words = join_words(SentenceEncoder(self._fitted.vocabulary).encode(flows))
+        words = WordBatch.concatenate(SentenceEncoder(self._fitted.vocabulary).encode(flows))
         scorer.reset()
         sampled = []
         for start in range(0, min(len(words), limit * STATE_STRIDE_WORDS), STATE_STRIDE_WORDS):
@@ -198,7 +196,7 @@ class ScoringContestant:
     def _score(self, flows: FlowBatch) -> tuple[WordBatch, Scores, Sequence[Device]]:
         assert self._fitted is not None, "fit comes first"
         encoder = SentenceEncoder(self._fitted.vocabulary)
-        words = join_words(encoder.encode(flows))
+        words = WordBatch.concatenate(encoder.encode(flows))
         self._fitted.scorer.reset()
         return words, self._fitted.scorer.score(words), encoder.devices
 
@@ -209,29 +207,7 @@ def _blocks(chunks: Iterable[WordBatch]) -> Iterator[WordBatch]:
     for chunk in chunks:
         kept.append(chunk)
         if sum(map(len, kept)) >= BLOCK_WORDS:
-            yield join_words(kept)
+            yield WordBatch.concatenate(kept)
             kept = []
     if kept:
-        yield join_words(kept)
-
-
-def set_thresholds(scored: Sequence[tuple[Part, WordBatch, Scores]], start: Calibration) -> Calibration:
-    """Flow threshold at ``CALIBRATION_BUDGET`` by row and by pattern, the higher; alarm level above every benign hour.
-
-    Args:
-        scored: benign parts that were held out of the learning, with their words' scores.
-        start: everything else.
-    """
-    if not scored:
-        return start
-    probabilities = {
-        f"{number} {part.capture.name}": judge_flows([(words, scores)], len(part.flows), start).malicious_probability
-        for number, (part, words, scores) in enumerate(scored)
-    }
-    by_row = choose_flow_threshold(probabilities, CALIBRATION_BUDGET)
-    weight = np.concatenate([weigh_patterns(part.flows) for part, _, _ in scored])
-    pooled = np.nan_to_num(np.concatenate(list(probabilities.values())))
-    by_pattern = min(threshold_at(pooled, weight, CALIBRATION_BUDGET), HIGHEST_FLOW_THRESHOLD)
-    calibration = replace(start, flow_threshold=max(by_row, by_pattern))
-    maxima = [device_hour_maxima([(words, scores)], calibration) for _, words, scores in scored]
-    return replace(calibration, alarm_level_nats=choose_alarm_level(np.concatenate(maxima)))
+        yield WordBatch.concatenate(kept)

@@ -105,7 +105,7 @@ def measure_early(
     records = run_all(_measure, tasks, folder, jobs=jobs, progress=progress)
     return {
         "model": f"{artifact.manifest['name']} of {artifact.manifest.get('trained_at', 'no date')}",
-        "flow_threshold": artifact.calibration.flow_threshold,
+        "evidence_nats": artifact.calibration.evidence_nats,
         "alarm_level_nats": artifact.calibration.alarm_level_nats,
         "state": folder.name,
         "seeds": seeds,

@@ -53,7 +53,7 @@ def render_early(figures: Figures) -> str:
     lines = [
         "# Early detection",
         "",
-        f"Model: {figures['model']}, flow threshold {figures['flow_threshold']:.3f}, alarm level "
+        f"Model: {figures['model']}, evidence above {figures['evidence_nats']:.2f} nats, alarm level "
         f"{figures['alarm_level_nats']:.1f} nats. In a simulated network that nobody learned from, one infected device "
         f"among five to nine ordinary ones does one thing at a stated rate, after 20 to 40 minutes of harmless life; "
         f"{figures['seeds']} networks for each attack, the same at all of its rates. Numbers are `median / worst`, "

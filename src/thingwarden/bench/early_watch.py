@@ -17,8 +17,7 @@ from thingwarden.bench.contestants import FittedScorer
 from thingwarden.bench.early_attacks import Attack
 from thingwarden.bench.early_scenes import Played, begun_by
 from thingwarden.bench.metrics import judge_incident
-from thingwarden.bench.weighting import require_labels
-from thingwarden.detect.evidence import malicious_log_odds, probability_from_log_odds
+from thingwarden.detect.evidence import malicious_log_odds
 from thingwarden.detect.tally import instant_from_s
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.incident import ChangeKind, IncidentChange, Role
@@ -29,6 +28,7 @@ from thingwarden.lab.timeline import Host
 from thingwarden.pipeline import Pipeline, Record, ScoredBatch
 from thingwarden.respond.playbook import load_playbook
 from thingwarden.serve.replay import CHUNK_WORDS
+from thingwarden.train.weighting import require_labels
 
 Moment: TypeAlias = dict[str, Any]
 
@@ -99,7 +99,7 @@ def _act_words(words: WordBatch, scores: Scores, rows: npt.NDArray[np.int64], ca
     return ActWords(
         known_at_s=words.known_at_s[rows],
         is_close=words.is_close[rows],
-        is_above=probability_from_log_odds(log_odds) > calibration.flow_threshold,
+        is_above=log_odds > np.where(words.is_close[rows], calibration.evidence_nats, calibration.open_evidence_nats),
         flow=words.flow[rows],
     )
 

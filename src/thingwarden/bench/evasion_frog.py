@@ -14,13 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.bench.evasion_rows import LanHosts, Rng, Rows, answered_mask, attack_mask, campaigns, class_mask
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.address import is_unicast, is_v4
 from thingwarden.encode.sentence import local_ends
 from thingwarden.train.corpus import mask_labels
 from thingwarden.train.graft import Life, graft
+from thingwarden.train.weighting import require_labels
 
 HOUR_S: Final = 3600.0
 HISTORY_H: Final = 100.0

@@ -16,9 +16,9 @@ from thingwarden.bench.evasion_frog import HOUR_S, FrogStream
 from thingwarden.bench.evasion_measure import rows_blamed
 from thingwarden.bench.evasion_rows import Mask, attack_mask
 from thingwarden.bench.metrics import bootstrap_interval, judge_incident
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Incident
+from thingwarden.train.weighting import require_labels
 
 Record = dict[str, Any]
 

@@ -18,11 +18,11 @@ from thingwarden.bench.evasion_rows import Evaded, Mask, attack_mask
 from thingwarden.bench.lab_networks import DAYS_PER_WEEK, SLACK_S
 from thingwarden.bench.measure import count_mask
 from thingwarden.bench.metrics import BOOTSTRAP_DRAWS, bootstrap_interval, judge_incident, poisson_upper_bound
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.taxonomy import CLASSES
 from thingwarden.ingest.lab_corpus import split_acts
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 Record = dict[str, Any]
 Counts = npt.NDArray[np.float64]

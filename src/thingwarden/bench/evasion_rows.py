@@ -13,13 +13,13 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.flow import FlowBatch, Milestones
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.encode.address import hash_columns, is_unicast, same_lan
 from thingwarden.encode.sentence import local_ends
 from thingwarden.encode.word import ANSWERED_STATES, code_mask
 from thingwarden.train.pace import imagine_milestones
+from thingwarden.train.weighting import require_labels
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Rows: TypeAlias = npt.NDArray[np.int64]

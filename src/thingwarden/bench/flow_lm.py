@@ -6,6 +6,7 @@ Must never: see calibration or test parts in training; threshold and alarm level
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from thingwarden.bench.contestants import FittedScorer
@@ -32,4 +33,5 @@ class FlowLmFitter:
         trained = train_network(data, self._recipe, seed)
         artifact = assemble_artifact(trained, self._recipe, Path(f"{self._recipe.name}-{view.name}-{seed}"))
         calibration = calibrate(view.calibration, artifact)
-        return FittedScorer(vocabulary=trained.vocabulary, scorer=FlowScorer(artifact), calibration=calibration)
+        scorer = FlowScorer(replace(artifact, calibration=calibration))
+        return FittedScorer(vocabulary=trained.vocabulary, scorer=scorer, calibration=calibration)

@@ -16,14 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.bench.domain_gap import WorldWords, sample_words
-from thingwarden.bench.weighting import require_labels
-from thingwarden.bench.words import join_words
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.word import WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.ingest.lab_corpus import read_manifest, read_network
 from thingwarden.train.corpus import list_captures, load_sessions
+from thingwarden.train.weighting import require_labels
 
 WORDS_PER_RUN: Final = 3000
 """Of a network or a public device at most, drawn evenly: one busy device must not stand for all."""
@@ -55,7 +55,7 @@ def fit_vocabulary(runs: Iterable[RunFlows]) -> Vocabulary:
 def read_run(run: RunFlows, vocabulary: Vocabulary) -> WorldWords:
     """All words of a run, opening and closing; a malicious flow's by its act, any other by its device's kind."""
     encoder = SentenceEncoder(vocabulary)
-    words = join_words(encoder.encode(run.flows))
+    words = WordBatch.concatenate(encoder.encode(run.flows))
     kinds = [_kind(device, run.kinds).encode() for device in encoder.devices]
     labels = require_labels(run.flows)
     malicious = labels.malicious[words.flow] == 1

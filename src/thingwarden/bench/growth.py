@@ -19,10 +19,10 @@ mpl.use("Agg")
 
 from matplotlib import pyplot as plt
 
-from thingwarden.bench.weighting import pattern_columns
 from thingwarden.bench.words import row_keys
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.lab.corpus import count_words
+from thingwarden.train.weighting import pattern_columns
 
 GOAL_WORDS: Final = 1_000_000
 GOAL_PATTERNS: Final = 50_000

@@ -20,7 +20,6 @@ from thingwarden.bench.hard_negatives import CONTROL, DAY_S, HardNegative, Prepa
 from thingwarden.bench.lab_networks import HABITS, is_restricted
 from thingwarden.bench.metrics import poisson_upper_bound
 from thingwarden.bench.resumable import Record, run_all, state_digest
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Incident
 from thingwarden.encode.vocabulary import Vocabulary
@@ -31,6 +30,7 @@ from thingwarden.model.artifact import Artifact, load_artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.respond.playbook import load_playbook
 from thingwarden.respond.policy import PolicySettings
+from thingwarden.train.weighting import require_labels
 
 GOAL_NETWORKS: Final = 20
 """Each is let happen in so many networks at least, and none of them may be answered with more than a notification."""
@@ -77,7 +77,7 @@ def count_negatives(
     records = run_all(_measure, tasks, folder, jobs=jobs, progress=progress)
     return {
         "model": f"{artifact.manifest['name']} of {artifact.manifest.get('trained_at', 'no date')}",
-        "flow_threshold": artifact.calibration.flow_threshold,
+        "evidence_nats": artifact.calibration.evidence_nats,
         "alarm_level_nats": artifact.calibration.alarm_level_nats,
         "state": folder.name,
         "networks": networks,
@@ -188,7 +188,7 @@ def render_negatives(figures: dict[str, Any]) -> str:
             f"incident above a notification, each in {figures['networks']} simulated networks of four to seven devices "
             f"that nobody learned from, {figures['duration_s'] / HOUR_S:.0f} hours long (needed: {GOAL_NETWORKS}).",
             "",
-            f"Model: {figures['model']}, flow threshold {figures['flow_threshold']:.3f}, alarm level "
+            f"Model: {figures['model']}, evidence above {figures['evidence_nats']:.2f} nats, alarm level "
             f"{figures['alarm_level_nats']:.1f} nats. Counted is every incident from the odd thing's beginning to the "
             "end of the recording, whatever caused it; in brackets those whose loudest flows are the odd thing's own "
             "(an outage has none of its own: what fails then are habits). `before`: the same networks until then. "

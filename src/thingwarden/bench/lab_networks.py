@@ -18,7 +18,6 @@ import numpy.typing as npt
 from thingwarden.bench.contestants import Contestant, Watched
 from thingwarden.bench.measure import count_flows, count_mask
 from thingwarden.bench.metrics import bootstrap_interval, judge_incident, poisson_upper_bound
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.response import Act, Decision
@@ -27,6 +26,7 @@ from thingwarden.ingest.lab_corpus import LabNetwork, read_manifest, read_networ
 from thingwarden.respond.playbook import Playbook, load_playbook, propose
 from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
 from thingwarden.train.corpus import LabCorpus, Part
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 HABITS: Final = "habits"
 """Cause of a false incident whose loudest flows belong to no harmless act."""

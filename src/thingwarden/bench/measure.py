@@ -15,12 +15,12 @@ import numpy.typing as npt
 
 from thingwarden.bench.contestants import Assessment, Contestant
 from thingwarden.bench.metrics import device_days, has_right_role, judge_incident
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
 from thingwarden.train.corpus import Part
 from thingwarden.train.folds import FoldView
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 LOG_ODDS_EDGES: Final = np.linspace(-16.0, 16.0, 321)
 """Bins of the score histograms, in nats; float32 probabilities end near 16."""
@@ -111,11 +111,12 @@ def _histogram(probability: npt.NDArray[np.float32], weight: npt.NDArray[np.floa
 
 
 def _count_part_incidents(part: Part, assessment: Assessment) -> dict[str, Any]:
-    judged = [(incident, judge_incident(part.flows, incident)) for incident in assessment.incidents]
+    verdicts = assessment.verdicts
+    judged = [(incident, judge_incident(part.flows, incident, verdicts)) for incident in assessment.incidents]
     true = [incident for incident, verdict in judged if verdict is True]
     return {
         "true": len(true),
-        "true_with_role": sum(has_right_role(part.flows, incident) for incident in true),
+        "true_with_role": sum(has_right_role(part.flows, incident, verdicts) for incident in true),
         "false": sum(verdict is False for _, verdict in judged),
         "unlabelled": sum(verdict is None for _, verdict in judged),
         "device_days": device_days(part.flows),

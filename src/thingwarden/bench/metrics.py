@@ -13,11 +13,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 SECONDS_PER_DAY: Final = 86_400.0
 
@@ -25,6 +25,7 @@ LONGEST_GAP_S: Final = 12 * 3600.0
 """A capture silent for longer was not recording: day files of one device may lie weeks apart."""
 
 BOOTSTRAP_DRAWS: Final = 2_000
+_SLACK_S: Final = 1.0
 
 Weights = npt.NDArray[np.float64]
 Codes = npt.NDArray[np.int64]
@@ -122,19 +123,40 @@ def count_incidents(flows: FlowBatch, incidents: Sequence[Incident], capture: Co
     }
 
 
-def judge_incident(flows: FlowBatch, incident: Incident) -> bool | None:
-    """Whether an incident is true, by the labels of its loudest flows; None where they have none."""
+def judge_incident(flows: FlowBatch, incident: Incident, verdicts: FlowVerdicts | None = None) -> bool | None:
+    """Whether an incident is true, by the labels of its loudest flows.
+
+    Args:
+        flows: labelled; the incident's detections name rows of them.
+        incident: to be judged.
+        verdicts: of the flows; where none of the loudest has a usable label, all flows count that were called
+            malicious on the incident's device while it went on.
+
+    Returns:
+        None where no flow with a usable label speaks for it.
+    """
     labels = require_labels(flows)
-    rows = np.array([detection.flow for detection in incident.detections], dtype=np.int64)
-    malicious = labels.malicious[rows]
+    malicious = labels.malicious[[detection.flow for detection in incident.detections]]
+    if verdicts is not None and not (malicious >= 0).any():
+        malicious = labels.malicious[accused_rows(flows, incident, verdicts)]
     malicious = malicious[malicious >= 0]
     return None if len(malicious) == 0 else bool(malicious.mean() >= 0.5)
 
 
-def has_right_role(flows: FlowBatch, incident: Incident) -> bool:
+def accused_rows(flows: FlowBatch, incident: Incident, verdicts: FlowVerdicts) -> npt.NDArray[np.int64]:
+    """Flows called malicious on the incident's device between its first and its last, int64 (k,)."""
+    start_s, end_s = incident.first_seen_at.timestamp(), incident.last_seen_at.timestamp()
+    is_during = (flows.started_at_s >= start_s - _SLACK_S) & (flows.started_at_s <= end_s + _SLACK_S)
+    return np.flatnonzero(is_during & verdicts.is_malicious & (verdicts.device == incident.device.index))
+
+
+def has_right_role(flows: FlowBatch, incident: Incident, verdicts: FlowVerdicts | None = None) -> bool:
     """Whether the incident blames as the malicious flows do: their originator is the offender, the other the target."""
     labels = require_labels(flows)
     rows = [detection.flow for detection in incident.detections if labels.malicious[detection.flow] == 1]
+    if not rows and verdicts is not None:
+        accused = accused_rows(flows, incident, verdicts)
+        rows = accused[labels.malicious[accused] == 1].tolist()
     if not rows or incident.device.address is None:
         return False
     address = np.array(words_from_address(incident.device.address), dtype=np.uint64)

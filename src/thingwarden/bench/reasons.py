@@ -16,7 +16,6 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.bench.weighting import require_labels
 from thingwarden.detect.attribution import EARLIER_TOPICS, Question
 from thingwarden.detect.correlate import Correlator
 from thingwarden.detect.evidence import malicious_log_odds
@@ -32,6 +31,7 @@ from thingwarden.model.artifact import Artifact
 from thingwarden.model.occlusion import Passage, RecallingScorer
 from thingwarden.model.scorer import FlowScorer, SentenceState
 from thingwarden.serve.explain import Explainer, recalling
+from thingwarden.train.weighting import require_labels
 
 DRAWS: Final = 6
 """Harmless answers drawn per topic and witness."""

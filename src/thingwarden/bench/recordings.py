@@ -19,7 +19,6 @@ import numpy as np
 
 from thingwarden.bench.audit import match_flows
 from thingwarden.bench.gap_runs import Plan
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch, Labels
 from thingwarden.domain.taxonomy import AttackClass
@@ -28,6 +27,7 @@ from thingwarden.lab.labelling import label_flows
 from thingwarden.lab.recipe import find_recipe, recipe_sha256
 from thingwarden.lab.truth import read_timing, read_truth
 from thingwarden.train.corpus import Capture, constant_labels, list_captures, load_capture, mask_labels
+from thingwarden.train.weighting import require_labels
 
 Collection: TypeAlias = Literal["malware", "benign", "set-up", "by name", "lab"]
 

@@ -24,7 +24,6 @@ from thingwarden.bench.contestants import FittedScorer, ScoringContestant
 from thingwarden.bench.measure import count_mask
 from thingwarden.bench.metrics import device_days
 from thingwarden.bench.recordings import Recording, load_session
-from thingwarden.bench.weighting import require_labels, weigh_patterns
 from thingwarden.domain.alert import ALERT_COLUMNS, AlertBatch
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.flow import FlowBatch
@@ -33,6 +32,7 @@ from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.ingest.lab_corpus import split_acts
 from thingwarden.model.artifact import Artifact
 from thingwarden.model.scorer import FlowScorer
+from thingwarden.train.weighting import require_labels, weigh_patterns
 
 PRODUCT: Final = "thingwarden"
 MOST_NAMES: Final = 12
@@ -119,7 +119,7 @@ def _describe_model(artifact: Artifact) -> dict[str, Any]:
         "name": artifact.name,
         "trained_at": artifact.manifest.get("trained_at", "unknown"),
         "network_sha256": hashlib.sha256(artifact.network).hexdigest(),
-        "flow_threshold": artifact.calibration.flow_threshold,
+        "evidence_nats": artifact.calibration.evidence_nats,
         "alarm_level_nats": artifact.calibration.alarm_level_nats,
     }
 

@@ -22,7 +22,7 @@ import numpy as np
 from thingwarden.bench.detector_memory import ROUNDS, measure_memory
 from thingwarden.bench.live_traffic import DEVICE_COUNT, SCENARIOS, Scenario, make_traffic
 from thingwarden.bench.streaming import Detector, Stream, summarise
-from thingwarden.bench.words import join_words, sum_up_history
+from thingwarden.bench.words import sum_up_history
 from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.word import WordBatch
@@ -124,7 +124,7 @@ def measure_peers(artifact: Artifact, flows: FlowBatch, repeats: int) -> dict[st
     """
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
     chunks = list(SentenceEncoder(vocabulary).encode(flows, GOAL_WORDS_PER_S * 20 // 1000))
-    words = join_words(chunks)
+    words = WordBatch.concatenate(chunks)
     network = [len(words) / _seconds(lambda: FlowScorer(artifact).score(words)) for _ in range(repeats)]
     judge = _grow_trees(words)
     if judge is None:

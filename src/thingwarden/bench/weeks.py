@@ -58,7 +58,7 @@ def count_weeks(artifact: Artifact, corpus: Path, kept: Path, progress: Callable
 
 def describe_thresholds(calibration: Calibration) -> str:
     """The two numbers that decide what becomes an incident."""
-    return f"flow threshold {calibration.flow_threshold:.3f}, alarm level {calibration.alarm_level_nats:.1f} nats"
+    return f"evidence above {calibration.evidence_nats:.2f} nats, alarm level {calibration.alarm_level_nats:.1f} nats"
 
 
 def render_weeks(figures: dict[str, Any], thresholds: str) -> str:

@@ -22,7 +22,7 @@ from thingwarden.domain.word import WordBatch
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.artifact import Artifact
 from thingwarden.model.scorer import FlowScorer
-from thingwarden.train.export import export_network
+from thingwarden.train.export import export_habit, export_network
 from thingwarden.train.finetune import shape_from
 from thingwarden.train.network import FlowLanguageModel
 from thingwarden.train.recipe import Recipe
@@ -115,6 +115,7 @@ def _build(recipe: Recipe, vocabulary: Vocabulary, words: WordBatch) -> tuple[in
     artifact = Artifact(
         path=Path(recipe.name),
         network=network,
+        habit=export_habit(model),
         vocabulary=vocabulary.to_json(),
         calibration=Calibration(),
         card="",

@@ -6,7 +6,7 @@ Must never: show a baseline anything that a word does not hold, or a word from t
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Final
 
@@ -55,15 +55,7 @@ class Examples:
 
 def encode_words(vocabulary: Vocabulary, flows: FlowBatch) -> WordBatch:
     """All words of a batch, from an encoder that has seen nothing before."""
-    return join_words(SentenceEncoder(vocabulary).encode(flows))
-
-
-def join_words(chunks: Iterable[WordBatch]) -> WordBatch:
-    """Chunks of one encoder as one batch; at least one chunk."""
-    parts = list(chunks)
-    return WordBatch(
-        **{field.name: np.concatenate([getattr(part, field.name) for part in parts]) for field in fields(WordBatch)}
-    )
+    return WordBatch.concatenate(SentenceEncoder(vocabulary).encode(flows))
 
 
 def slice_words(words: WordBatch, rows: slice) -> WordBatch:

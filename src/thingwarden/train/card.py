@@ -58,7 +58,9 @@ device plays.
 | parameters | {facts.parameter_count:,} |
 | network on disk | {facts.network_bytes:,} bytes, int8 matrix products, float32 recurrence |
 | flow threshold | {facts.thresholds.flow_threshold:.6f} |
+| level of evidence | {facts.thresholds.evidence_nats:.2f} nats |
 | alarm level | {facts.thresholds.alarm_level_nats:.1f} nats |
+| alarm level of rarity | {facts.thresholds.rarity_alarm_nats:.1f} nats |
 
 ## Learned from
 

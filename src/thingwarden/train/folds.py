@@ -21,16 +21,12 @@ from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.train.corpus import Corpus, Part
-from thingwarden.train.thinning import thin_networks
 
 TON_PLAN_SEED: Final = 20_260
 """Breaks ties in the balancing of TON_IoT's pairs; chosen before any result was seen."""
 
 LAB_RULE: Final = "number modulo count"
 """The only rule by which a plan places simulated networks: there are too many to name."""
-
-CALIBRATION_STRETCH_FLOWS: Final = 1_000
-"""What a benign simulated network contributes to the thresholds, from its beginning."""
 
 _HASH_DIGITS: Final = 16
 _NORMAL: Final = TON_CLASSES.index("normal")
@@ -47,8 +43,6 @@ class FoldPlan:
         classes: fold by attack class, for the protocol that leaves a class out.
         ton_pairs: fold by hash of TON_IoT's unordered host pair.
         ton_sources: fold by hash of the source address, for TON_IoT's normal rows.
-        lab_calibration_ratio: flows of simulated networks among those that set thresholds, at most this many per
-            recorded one.
         sha256: of the plan's files; every report prints it.
     """
 
@@ -58,7 +52,6 @@ class FoldPlan:
     classes: Mapping[AttackClass, int]
     ton_pairs: Mapping[str, int]
     ton_sources: Mapping[str, int]
-    lab_calibration_ratio: float
     sha256: str
 
 
@@ -70,8 +63,7 @@ class FoldView:
         name: ``0`` to ``4``, or the name of a view that serves a single protocol.
         fold: the outer fold that it derives from.
         train: parts to fit on; those of the family ``lab`` are simulated.
-        calibration: benign parts of the next fold, left out of ``train``, on which thresholds are set; of the
-            simulated ones as many as the plan allows.
+        calibration: benign parts of the next fold, left out of ``train``, on which thresholds are set.
         test: recorded parts never seen in fitting; empty in a blind view.
         second_routes: packets of captures whose logs are in ``test``.
         ton: TON_IoT's rows; in a blind view only those of ``ton_train``.
@@ -136,7 +128,6 @@ def load_plan(path: Path) -> FoldPlan:
             classes={AttackClass(name): fold for name, fold in table["classes"].items()},
             ton_pairs=folds_of["pair"],
             ton_sources=folds_of["source"],
-            lab_calibration_ratio=float(table["lab"]["calibration_ratio"]),
             sha256=hashlib.sha256(text + hashes).hexdigest(),
         )
     except (OSError, KeyError, ValueError) as error:
@@ -180,18 +171,15 @@ def split_parts(
     """
     train: list[Part] = []
     calibration: list[Part] = []
-    lab_calibration: list[Part] = []
     test: list[Part] = []
     for part in (*corpus.parts, *(corpus.lab.parts if corpus.lab else ())):
         held_out_in = fold_of_part(plan, part)
         if held_out_in == test_fold:
             test.append(part)
         elif held_out_in == calibration_fold and part.capture.kind == "benign":
-            (lab_calibration if part.capture.family == "lab" else calibration).append(part)
+            calibration.append(part)
         else:
             train.append(part)
-    most_flows = int(plan.lab_calibration_ratio * sum(len(part.flows) for part in calibration))
-    calibration += thin_networks(lab_calibration, most_flows, CALIBRATION_STRETCH_FLOWS)
     return tuple(train), tuple(calibration), tuple(test)
 
 

@@ -11,30 +11,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from thingwarden import __version__
-from thingwarden.detect.calibrate import (
-    choose_alarm_level,
-    choose_flow_threshold,
-    device_hour_maxima,
-    surprise_scale,
-)
-from thingwarden.detect.verdict import judge_flows
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.domain.word import Scores, WordBatch
+from thingwarden.domain.word import WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.artifact import Artifact, load_artifact, write_artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.card import CardFacts, render_card
 from thingwarden.train.corpus import Corpus, LabCorpus, Part
-from thingwarden.train.export import export_network
+from thingwarden.train.export import export_habit, export_network
 from thingwarden.train.finetune import Progress, Trainer
 from thingwarden.train.folds import FoldPlan, split_parts
 from thingwarden.train.network import FlowLanguageModel
@@ -42,11 +35,7 @@ from thingwarden.train.recipe import Recipe
 from thingwarden.train.scenes import LabShares, Stage
 from thingwarden.train.table import collect_typed_rows
 from thingwarden.train.thinning import fit_vocabulary
-
-FPR_BUDGET: Final = 0.002
-"""Share of held-out benign flows that a shipped model may call malicious."""
-
-Scored = list[tuple[WordBatch, Scores]]
+from thingwarden.train.thresholds import Scored, prepare, scale_surprise, set_thresholds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,6 +139,7 @@ def train_artifact(
     )
     contents = {
         "model.onnx": artifact.network,
+        "habit.onnx": artifact.habit,
         "vocabulary.json": json.dumps(artifact.vocabulary, indent=1).encode(),
         "calibration.json": calibration.to_json().encode(),
         "card.md": render_card(facts).encode(),
@@ -180,6 +170,7 @@ def assemble_artifact(trained: Trained, recipe: Recipe, path: Path) -> Artifact:
     return Artifact(
         path=path,
         network=export_network(trained.model, trained.scale_sample),
+        habit=export_habit(trained.model),
         vocabulary=trained.vocabulary.to_json(),
         calibration=Calibration(),
         card="",
@@ -188,37 +179,33 @@ def assemble_artifact(trained: Trained, recipe: Recipe, path: Path) -> Artifact:
 
 
 def calibrate(parts: Sequence[Part], artifact: Artifact, start: Calibration | None = None) -> Calibration:
-    """Set flow threshold, surprise scale and alarm level on benign parts.
+    """Scale surprise and set every threshold on harmless parts.
 
     Args:
-        parts: benign, of devices that the artifact was not trained on; without any, ``start`` is returned.
+        parts: of devices that the artifact was not trained on; without any, ``start`` is returned.
         artifact: the trained model.
         start: everything that is not set here.
     """
-    calibration = start or Calibration()
+    known = prepare(parts)
+    raw = replace(artifact, calibration=start or Calibration())
+    scaled = scale_surprise(score_parts(known, raw), raw.calibration)
+    return set_thresholds(score_parts(known, replace(artifact, calibration=scaled)), scaled)
+
+
+def score_parts(parts: Sequence[tuple[str, Part]], artifact: Artifact) -> list[Scored]:
+    """Words and scores of each part, from a fresh encoder and a scorer that has forgotten the part before.
+
+    Args:
+        parts: with the family of each, see ``thresholds.prepare``.
+        artifact: the trained model.
+    """
     vocabulary, scorer = Vocabulary.from_json(artifact.vocabulary), FlowScorer(artifact)
-    scored = [(part, score_part(part.flows, vocabulary, scorer)) for part in parts if len(part.flows)]
-    if not scored:
-        return calibration
-    probability = {
-        f"{number} {part.capture.name}": judge_flows(chunks, len(part.flows), calibration).malicious_probability
-        for number, (part, chunks) in enumerate(scored)
-    }
-    surprise = np.concatenate([scores.surprise_nats for _, chunks in scored for _, scores in chunks])
-    is_close = np.concatenate([words.is_close for _, chunks in scored for words, _ in chunks])
-    chosen: dict[str, Any] = {
-        "flow_threshold": choose_flow_threshold(probability, FPR_BUDGET),
-        **surprise_scale(surprise, is_close),
-    }
-    calibration = replace(calibration, **chosen)
-    maxima = np.concatenate([device_hour_maxima(chunks, calibration) for _, chunks in scored])
-    return replace(calibration, alarm_level_nats=choose_alarm_level(maxima))
-
-
-def score_part(flows: FlowBatch, vocabulary: Vocabulary, scorer: FlowScorer) -> Scored:
-    """A batch's words and scores, from a fresh encoder and scorer."""
-    scorer.reset()
-    return [(words, scorer.score(words)) for words in SentenceEncoder(vocabulary).encode(flows)]
+    scored = []
+    for family, part in parts:
+        scorer.reset()
+        words = WordBatch.concatenate(SentenceEncoder(vocabulary).encode(part.flows))
+        scored.append(Scored(family, part, words, scorer.score(words)))
+    return scored
 
 
 def describe_lab(data: TrainingSet) -> dict[str, Any] | None:

@@ -91,6 +91,5 @@ def plan(corpus: Corpus) -> FoldPlan:
         classes={AttackClass.SCAN: 0, AttackClass.DDOS: 1},
         ton_pairs={str(digest): number % FOLDS for number, digest in enumerate(pairs)},
         ton_sources={str(digest): number % FOLDS for number, digest in enumerate(sources)},
-        lab_calibration_ratio=1.0,
         sha256="0" * 64,
     )

@@ -41,7 +41,7 @@ def rate(rate_per_s: float, seconds: float | None, within: int, **goal: float | 
 def figures() -> dict[str, Any]:
     return {
         "model": "nano of today",
-        "flow_threshold": 0.98,
+        "evidence_nats": 2.0,
         "alarm_level_nats": 25.0,
         "state": "0" * 16,
         "seeds": 3,

@@ -9,7 +9,7 @@ import pytest
 
 from thingwarden.bench.early_attacks import ATTACKS
 from thingwarden.bench.early_scenes import Scene, begun_by, play, stage
-from thingwarden.bench.weighting import require_labels
+from thingwarden.train.weighting import require_labels
 
 BY_NAME = {attack.name: attack for attack in ATTACKS}
 

@@ -10,11 +10,11 @@ from thingwarden.bench.early_attacks import ATTACKS
 from thingwarden.bench.early_scenes import Played, Scene, begun_by, play, stage
 from thingwarden.bench.early_watch import attempt_moments, record_scene, watch
 from thingwarden.bench.resumable import Record
-from thingwarden.bench.weighting import require_labels
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.testing import ScriptedScorer
+from thingwarden.train.weighting import require_labels
 
 SWEEP = next(attack for attack in ATTACKS if attack.name == "sweep-syn")
 RATE_PER_S = 10.0

@@ -123,7 +123,7 @@ def test_the_shipped_model_comes_with_its_thresholds() -> None:
     entrant = shipped_entrant(artifact)
     contestant = entrant.make()
     assert entrant.name == contestant.name == artifact.name
-    assert f"{artifact.calibration.flow_threshold:.3f}" in entrant.origin
+    assert f"{artifact.calibration.evidence_nats:.2f}" in entrant.origin
     assert contestant.calibration == artifact.calibration  # type: ignore[attr-defined]
 
 

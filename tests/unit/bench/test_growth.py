@@ -13,10 +13,10 @@ from thingwarden.bench.growth import (
     pattern_keys,
     render_growth,
 )
-from thingwarden.bench.weighting import pattern_columns
 from thingwarden.bench.words import encode_words
 from thingwarden.lab.corpus import count_words
 from thingwarden.testing import FlowSpec, build_flows
+from thingwarden.train.weighting import pattern_columns
 
 
 def test_words_are_counted_as_the_encoder_makes_them() -> None:

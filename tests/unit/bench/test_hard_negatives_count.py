@@ -53,7 +53,7 @@ def test_one_beyond_a_notification_misses_and_so_do_too_few_networks() -> None:
 def figures(**negatives: dict[str, Any]) -> dict[str, Any]:
     return {
         "model": "nano of today",
-        "flow_threshold": 0.98,
+        "evidence_nats": 2.0,
         "alarm_level_nats": 25.0,
         "state": "0",
         "networks": 20,

@@ -12,7 +12,6 @@ import pytest
 from packet_builder import conversation, meter, pcap, udp
 from thingwarden.bench.gap_runs import Plan
 from thingwarden.bench.recordings import Recording, list_recordings, load_session, make_runs
-from thingwarden.bench.weighting import require_labels
 from thingwarden.config import PACKAGED_SAMPLE
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.flow import FlowBatch
@@ -20,6 +19,7 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.ingest.conn_log import write_conn_log
 from thingwarden.lab.recipe import SCENARIOS, recipe_sha256
 from thingwarden.train.corpus import constant_labels
+from thingwarden.train.weighting import require_labels
 
 FRAMES = [*conversation(), udp(2.0), udp(2.1, from_client=False)]
 

@@ -22,7 +22,7 @@ def test_every_network_to_count_in_is_judged_by_the_thresholds_that_ship(tmp_pat
     assert figures["networks"] == 3
     assert figures["device_weeks"] == pytest.approx(3 * 3 * 0.25 / 7)
     thresholds = describe_thresholds(artifact.calibration)
-    assert f"{artifact.calibration.flow_threshold:.3f}" in thresholds
+    assert f"{artifact.calibration.evidence_nats:.2f}" in thresholds
     text = write_weeks(figures, thresholds, tmp_path / "out").read_text(encoding="utf-8")
     assert "**MISSED**" in text, "half a device-week is not 200"
     assert "| camera |" in text and "| firmware_update | 3 |" in text

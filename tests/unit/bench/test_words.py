@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from thingwarden.bench.weighting import weigh_patterns
 from thingwarden.bench.words import (
     HISTORY_SPANS,
     Examples,
@@ -22,6 +21,7 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.encode.vocabulary import FIELD_INDEX, FIELD_NAMES, Vocabulary
 from thingwarden.testing import FlowSpec, build_flows
 from thingwarden.train.corpus import Corpus, constant_labels, mask_labels
+from thingwarden.train.weighting import weigh_patterns
 
 FIELD_COUNT = len(FIELD_NAMES)
 

@@ -17,6 +17,7 @@ from thingwarden.train.corpus import Capture, Corpus, LabCorpus, Part, constant_
 from thingwarden.train.folds import (
     LAB_RULE,
     FoldPlan,
+    fold_of_part,
     hash_pairs,
     hash_sources,
     load_plan,
@@ -74,7 +75,7 @@ def plan(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> FoldPlan:
     captures = "\n".join(f'"bad-{number}" = {number}' for number in range(FOLDS))
     groups = "\n".join(f'"good-{number}" = {number}' for number in range(FOLDS))
     rest = '[classes]\nscan = 0\n[ton_iot]\nhashes = "h.tsv"\n'
-    rest += f'[lab]\nfold = "{LAB_RULE}"\ncalibration_ratio = 1.0\n'
+    rest += f'[lab]\nfold = "{LAB_RULE}"\n'
     text = f"count = {FOLDS}\n[captures]\n{captures}\n[groups]\n{groups}\n{rest}"
     (folder / "folds.toml").write_text(text)
     (folder / "h.tsv").write_text(plan_ton(corpus.ton, FOLDS))
@@ -201,15 +202,14 @@ def test_a_simulated_network_is_held_out_by_its_number(plan: FoldPlan, with_lab:
     assert not next_benign & _names(view.train)
 
 
-def test_simulated_networks_do_not_outweigh_recorded_devices_in_thresholds(plan: FoldPlan, with_lab: Corpus) -> None:
-    assert not any(part.capture.family == "lab" for part in view_fold(plan, with_lab, 0).calibration)
-    generous = replace(plan, lab_calibration_ratio=1000.0)
-    lab = [part for part in view_fold(generous, with_lab, 0).calibration if part.capture.family == "lab"]
+def test_harmless_simulated_networks_of_the_next_fold_set_thresholds(plan: FoldPlan, with_lab: Corpus) -> None:
+    lab = [part for part in view_fold(plan, with_lab, 0).calibration if part.capture.family == "lab"]
     assert lab and all(part.capture.kind == "benign" for part in lab)
+    assert all(fold_of_part(plan, part) == 1 for part in lab)
 
 
 def test_a_view_without_the_lab_is_tested_on_it_all_the_same(plan: FoldPlan, with_lab: Corpus) -> None:
-    view = view_fold(replace(plan, lab_calibration_ratio=1000.0), with_lab, 0)
+    view = view_fold(plan, with_lab, 0)
     without = view.without_lab()
     assert not any(part.capture.family == "lab" for part in (*without.train, *without.calibration))
     assert without.lab_test == view.lab_test and _names(without.train) < _names(view.train)

@@ -20,13 +20,11 @@ from thingwarden.train.folds import FoldPlan
 pytestmark = pytest.mark.torch
 pytest.importorskip("torch")
 
-from thingwarden.encode.vocabulary import Vocabulary  # noqa: E402
 from thingwarden.model.artifact import Artifact, load_artifact  # noqa: E402
-from thingwarden.model.scorer import FlowScorer  # noqa: E402
 from thingwarden.train.training import (  # noqa: E402
     TrainingSet,
     calibrate,
-    score_part,
+    score_parts,
     train_artifact,
     whole_set,
 )
@@ -48,10 +46,9 @@ def artifact(data: TrainingSet, tmp_path_factory: pytest.TempPathFactory) -> Art
 def test_what_was_trained_loads_and_scores(artifact: Artifact, data: TrainingSet) -> None:
     loaded = load_artifact(artifact.path)
     assert loaded == artifact
-    flows = data.calibration[0].flows
-    ((words, scores), *_) = score_part(flows, Vocabulary.from_json(loaded.vocabulary), FlowScorer(loaded))
-    assert len(words) == len(scores.surprise_nats) > 0
-    assert np.isfinite(scores.class_probability).all()
+    (scored,) = score_parts([("recorded", data.calibration[0])], loaded)
+    assert len(scored.words) == len(scored.scores.surprise_nats) > 0
+    assert np.isfinite(scored.scores.class_probability).all()
 
 
 def test_the_manifest_and_the_card_say_how_it_came_to_be(artifact: Artifact) -> None:
@@ -86,7 +83,7 @@ def test_the_whole_set_learns_from_no_device_that_thresholds_are_set_on() -> Non
     ton = replace(random_flows(1, 5), is_timed=False)
     plan = FoldPlan(
         count=2, captures={"attack": 1}, groups={"benign-a": 0, "benign-b": 1}, classes={}, ton_pairs={},
-        ton_sources={}, lab_calibration_ratio=1.0, sha256="",
+        ton_sources={}, sha256="",
     )  # fmt: skip
     chosen = whole_set(Corpus(parts=parts, ton=ton), plan, 1)
     assert [part.capture.name for part in chosen.train] == ["attack", "benign-a"]

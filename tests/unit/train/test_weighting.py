@@ -7,11 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from thingwarden.bench.weighting import log2_classes, port_classes, weigh_patterns
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.testing import FlowSpec, build_flows
 from thingwarden.train.corpus import constant_labels, mask_labels
+from thingwarden.train.weighting import log2_classes, port_classes, weigh_patterns
 
 
 def test_equal_flows_share_one_weight() -> None:
