@@ -18,6 +18,7 @@ def folder(tmp_path: Path) -> Path:
     """An artifact whose files verify but whose network is none."""
     contents = {
         "model.onnx": b"no network",
+        "habit.onnx": b"nothing usual",
         "vocabulary.json": b"{}",
         "calibration.json": Calibration().to_json().encode(),
         "card.md": b"# tiny\n\nA card for tests.\n",

@@ -181,7 +181,7 @@ def test_an_alert_opens_an_incident_that_is_written_down_and_shown(
     (incident,) = (record for record in _records(printed.out) if record["type"] == "incident")
     (sighting,) = incident["sightings"]
     assert (sighting["name"], sighting["quote"], sighting["grade"]) == ("Suricata signature 7", "TEST tunnel", "high")
-    assert incident["summary"].endswith("the model finds this traffic normal, but Suricata signature 7 fired")
+    assert incident["summary"].endswith("Suricata signature 7 fired")
     assert "1 of 2 alerts belong to none of these flows" in printed.err
     assert main(["incidents", "show", incident["incident_id"], "--journal", str(journal)]) == 0
     assert 'also  Suricata signature 7: "TEST tunnel"' in capsys.readouterr().out
