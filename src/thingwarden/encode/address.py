@@ -22,6 +22,9 @@ Mask = npt.NDArray[np.bool_]
 IpNetwork = IPv4Network | IPv6Network
 
 _V4_MARK: Final = np.uint64(0xFFFF)
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
+_FACTORS: Final = (np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB))
+_SHIFTS: Final = (np.uint64(30), np.uint64(27), np.uint64(31))
 _KIND: Final = {name: bucket for bucket, name in enumerate(PEER_KINDS)}
 
 
@@ -129,8 +132,11 @@ def hash_columns(*columns: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """
     mixed = np.zeros(len(columns[0]), dtype=np.uint64)
     for column in columns:
-        mixed = (mixed ^ column) + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed = mixed ^ (mixed >> np.uint64(31))
+        mixed ^= column
+        mixed += _GOLDEN
+        mixed ^= mixed >> _SHIFTS[0]
+        mixed *= _FACTORS[0]
+        mixed ^= mixed >> _SHIFTS[1]
+        mixed *= _FACTORS[1]
+        mixed ^= mixed >> _SHIFTS[2]
     return mixed

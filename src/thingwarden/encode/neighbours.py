@@ -26,7 +26,7 @@ DNS_PORT: Final = 53
 LEASE_PORT: Final = 67
 
 _GATEWAY, _DNS_SERVER, _UNKNOWN = (PEER_KINDS.index(name) for name in ("gateway", "dns_server", "unknown"))
-_NEAR: Final = [PEER_KINDS.index(name) for name in ("same_lan", "private", "link_local")]
+_IS_NEAR: Final = np.isin(PEER_KINDS, ("same_lan", "private", "link_local"))
 _FAR: Final = PEER_KINDS.index("internet")
 
 Keys = npt.NDArray[np.uint64]
@@ -71,7 +71,7 @@ class Neighbours:
             flows: in which ``row`` (m,) names the flow of each event.
             is_close, at_s: (m,), whether the event is the flow's end, and when it is known.
         """
-        near, far = np.isin(kinds, _NEAR), kinds == _FAR
+        near, far = _IS_NEAR[kinds], kinds == _FAR
         peer_key = hash_columns(peer[:, 0], peer[:, 1])
         who, when, on_dns, on_lease = _heard_from(flows, row, is_close)
         key = hash_columns(who[:, 0], who[:, 1])
@@ -92,7 +92,7 @@ def _heard_from(flows: FlowBatch, row: Ints, is_close: Mask) -> tuple[npt.NDArra
     spoke, ended = row[when], is_close[when]
     who = np.where(ended[:, None], flows.resp_address[spoke], flows.orig_address[spoke])
     port, proto = flows.resp_port[spoke], flows.proto[spoke]
-    on_dns = ended & (port == DNS_PORT) & np.isin(proto, (6, 17))
+    on_dns = ended & (port == DNS_PORT) & ((proto == 6) | (proto == 17))
     return who, when, on_dns, ended & (port == LEASE_PORT) & (proto == 17)
 
 

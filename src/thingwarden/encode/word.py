@@ -210,9 +210,14 @@ def learned_buckets(
     """Bucket of each learned token: 0 where the flow has none, 1 where training never saw it, uint8 (n,)."""
     halves = np.ascontiguousarray(column).view(np.uint64).reshape(len(column), column.itemsize // 8)
     _, first, inverse = np.unique(hash_columns(*halves.T), return_index=True, return_inverse=True)  # faster than text
-    position = {token: bucket for bucket, token in enumerate(tokens, start=RARE + 1)}
+    position = _positions(tokens)
     buckets = [position.get(token, RARE) if token else 0 for token in map(collapse, column[first].tolist())]
     return np.array(buckets, dtype=np.uint8)[inverse]
+
+
+@cache
+def _positions(tokens: tuple[bytes, ...]) -> dict[bytes, int]:
+    return {token: bucket for bucket, token in enumerate(tokens, start=RARE + 1)}
 
 
 def directions(is_orig: npt.NDArray[np.bool_], both_local: npt.NDArray[np.bool_]) -> Buckets:

@@ -73,6 +73,8 @@ class HostRoles:
 
     def observe(self, flows: FlowBatch, rows: npt.NDArray[np.int64]) -> None:
         """Take in the finished flows at ``rows``, of which none is suspect."""
+        if not len(rows):
+            return
         self._observe_servers(flows, rows)
         for address, mac in ((flows.orig_address, flows.orig_mac), (flows.resp_address, flows.resp_mac)):
             self._observe_macs(address[rows], mac[rows])
@@ -92,6 +94,8 @@ class HostRoles:
         key = flows.proto[rows].astype(np.int64) << 16 | flows.resp_port[rows]
         is_server_port = np.isin(key, [proto << 16 | port for proto, port in _SERVER_PORTS])
         rows = rows[is_server_port & np.isin(flows.conn_state[rows], _ANSWERED)]
+        if not len(rows):
+            return
         halves = np.concatenate([flows.resp_address[rows], flows.orig_address[rows]], axis=1)
         kinds = np.stack([flows.proto[rows], flows.resp_port[rows]], axis=1).astype(np.uint64)
         pairs, counts = np.unique(np.concatenate([halves, kinds], axis=1), axis=0, return_counts=True)
