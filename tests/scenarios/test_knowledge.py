@@ -99,7 +99,7 @@ def test_however_many_mild_alerts_open_nothing() -> None:
 
 
 def test_milder_alerts_join_the_models_evidence() -> None:
-    contacts = [replace(CONTACT, at_s=60.0 + n, orig_port=n) for n in range(2)]
+    contacts = [replace(CONTACT, at_s=60.0 + n, orig_port=n) for n in range(3)]
     alone = tell(*contacts, probability=0.99)
     joined = tell(*contacts, probability=0.99, **alerted(replace(ALERT, severity=2, source_port=0)))
     assert alone.incidents == ()

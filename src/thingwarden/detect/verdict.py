@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from thingwarden.detect.correlate import Accusation
 from thingwarden.detect.evidence import assign_roles, likeliest_attack, malicious_log_odds, probability_from_log_odds
-from thingwarden.detect.tally import NO_SIGHTING
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.errors import InputError
@@ -97,10 +96,11 @@ class FlowJudge:
         """Call the flows of an incident malicious; the loudest word says who did it and what it was.
 
         An opening makes its flow so only by being rare, and where rarity alarmed: its class may still prove harmless.
+        What others know makes no flow malicious: it is told beside the model's verdict.
         """
         for accusation in accusations:
             words = accusation.words
-            is_told = (words.is_close & (words.gain > 0)) | (words.sighting != NO_SIGHTING)
+            is_told = words.is_close & (words.gain > 0)
             rows = np.flatnonzero(is_told | ((words.rare > 0) & accusation.is_rare))
             rows = rows[np.lexsort((words.is_orig[rows], words.log_odds[rows], words.flow[rows]))]
             rows = rows[np.append(words.flow[rows][1:] != words.flow[rows][:-1], True)[: len(rows)]]

@@ -217,7 +217,7 @@ def test_probes_are_evidence_and_their_flow_counts_once() -> None:
     flows = build_flows(beacons(3))
     probed = _with_probes(next(FlowWordEncoder(DEVICES).encode(flows)), 7)
     correlator = Correlator(CALIBRATION, DEVICES)
-    scores = ScriptedScorer(hot(3)).score(probed)
+    scores = ScriptedScorer(hot(3, 0.99999)).score(probed)
     (opened, *_) = correlator.update(probed, scores, flows)
     assert opened.at == opened.incident.last_seen_at and opened.incident.flow_count == 1
     (incident,) = correlator.finish(flows)

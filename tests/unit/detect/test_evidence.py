@@ -53,7 +53,7 @@ def test_scores_that_are_no_numbers_are_refused() -> None:
 
 
 def test_evidence_begins_at_its_level_and_ends_at_the_cap() -> None:
-    calibration = Calibration(evidence_nats=2.2, evidence_cap_nats=6.0, open_weight=0.5)
+    calibration = Calibration(evidence_nats=2.2, open_evidence_nats=2.2, evidence_cap_nats=6.0, open_weight=0.5)
     opening, closing = weigh_words(words_of(), build_scores(2, 0.9), calibration).gain
     assert (opening, closing) == (0, 0)
     opening, closing = weigh_words(words_of(), build_scores(2, 1.0), calibration).gain

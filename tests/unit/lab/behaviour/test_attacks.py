@@ -79,7 +79,7 @@ def test_catalogue_says_what_an_attack_is(act: str) -> None:
 
 def test_every_class_that_an_attack_can_have_is_there() -> None:
     named = {kind.attack_class for kind in ATTACKS.values()}
-    assert named == set(AttackClass) - {AttackClass.BENIGN, AttackClass.UNKNOWN}
+    assert named == set(AttackClass) - {AttackClass.BENIGN, AttackClass.UNKNOWN, AttackClass.UNREACHABLE_PEER}
 
 
 CAMERA6, CONTROL6 = ("2001:db8:77::15",), ("2001:db8:100:1::42",)
