@@ -89,7 +89,7 @@ def measure_speed(
     rates = [_flows_per_s(artifact, flows) for _ in range(repeats)]
     return {
         "model": artifact.name,
-        "network_bytes": len(artifact.network),
+        "model_bytes": sum(entry["bytes"] for entry in artifact.manifest["files"].values()),
         "repeats": repeats,
         "scenarios": scenarios,
         "peers": peers,

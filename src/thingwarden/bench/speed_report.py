@@ -46,7 +46,11 @@ def check_goals(figures: Figures) -> list[Goal]:
             fast["words_per_s"] >= GOAL_WORDS_PER_S,
         ),
         Goal("p99 under 2 ms for one word", f"{single:.2f} ms", single < 2.0),
-        Goal("network at most 2 MB", f"{figures['network_bytes'] / 1e6:.2f} MB", figures["network_bytes"] <= 2_000_000),
+        Goal(
+            "model at most 2 MB, all files",
+            f"{figures['model_bytes'] / 1e6:.2f} MB",
+            figures["model_bytes"] <= 2_000_000,
+        ),
         Goal("state at most 64 kB a device", f"{held / 1000:.1f} kB", held <= 64_000),
         Goal(
             f"detector's process under 110 MB with {MANY_DEVICES:,} devices", f"{peak / 1e6:.0f} MB", peak < 110_000_000
