@@ -20,6 +20,8 @@ from thingwarden.bench.streaming import STAGES
 Figures = Mapping[str, Any]
 
 BUDGET_OF_THE_GOAL_MS: Final = "20"
+MOST_SINGLE_MS: Final = 2.0
+MOST_PROCESS_BYTES: Final = 110_000_000
 _BUSY_LOAD: Final = 0.5
 """Load on the machine beside the measurement from which it counts as busy, in cores."""
 
@@ -45,7 +47,7 @@ def check_goals(figures: Figures) -> list[Goal]:
             f"{fast['words_per_s']:,.0f} words/s, {fast['flows_per_s']:,.0f} flows/s ({_spread(fast)})",
             fast["words_per_s"] >= GOAL_WORDS_PER_S,
         ),
-        Goal("p99 under 2 ms for one word", f"{single:.2f} ms", single < 2.0),
+        Goal("p99 under 2 ms for one word", f"{single:.2f} ms", single < MOST_SINGLE_MS),
         Goal(
             "model at most 2 MB, all files",
             f"{figures['model_bytes'] / 1e6:.2f} MB",
@@ -53,7 +55,9 @@ def check_goals(figures: Figures) -> list[Goal]:
         ),
         Goal("state at most 64 kB a device", f"{held / 1000:.1f} kB", held <= 64_000),
         Goal(
-            f"detector's process under 110 MB with {MANY_DEVICES:,} devices", f"{peak / 1e6:.0f} MB", peak < 110_000_000
+            f"detector's process under 110 MB with {MANY_DEVICES:,} devices",
+            f"{peak / 1e6:.0f} MB",
+            peak < MOST_PROCESS_BYTES,
         ),
     ]
     return sorted(goals, key=lambda goal: goal.is_met)
@@ -62,7 +66,7 @@ def check_goals(figures: Figures) -> list[Goal]:
 def write_speed(figures: Figures, out: Path) -> Path:
     """Write ``speed.json`` and ``speed.md`` into ``out``; the latter's path."""
     out.mkdir(parents=True, exist_ok=True)
-    (out / "speed.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    (out / "speed.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     report = out / "speed.md"
     report.write_text("\n".join(_lines(figures)) + "\n", encoding="utf-8")
     return report
@@ -72,11 +76,34 @@ def _lines(figures: Figures) -> Iterator[str]:
     yield from ("# Speed and memory", "", "| goal | reached | |", "|---|---|---|")
     for goal in check_goals(figures):
         yield f"| {goal.text} | {goal.found} | {'met' if goal.is_met else '**missed**'} |"
-    yield from ("", *_machine(figures))
+    yield from ("", *_shortfalls(figures), *_machine(figures))
     yield from ("", "## Words together", "", *_streams(figures))
     yield from ("", "## One by one", "", *_single(figures))
     yield from ("", "## Beside others", "", *_peers(figures))
     yield from ("", "## Memory", "", *_memory(figures))
+
+
+def _shortfalls(figures: Figures) -> Iterator[str]:
+    """Where the same figures are not reached though no goal asks for them."""
+    slow = [
+        f"{row['words_per_s']:,.0f} words/s in scenario {name} at {budget} ms"
+        for name, scenario in figures["scenarios"].items()
+        for budget, row in scenario["by_budget_ms"].items()
+        if budget != SINGLE and row["words_per_s"] < GOAL_WORDS_PER_S
+    ]
+    late = [
+        f"p99 of one word {scenario['by_budget_ms'][SINGLE]['batch_ms']['p99']:.2f} ms in scenario {name}"
+        for name, scenario in figures["scenarios"].items()
+        if scenario["by_budget_ms"][SINGLE]["batch_ms"]["p99"] >= MOST_SINGLE_MS
+    ]
+    large = [
+        f"{part['peak_bytes'] / 1e6:.0f} MB with {part['name']}"
+        for part in figures["memory"]
+        if part["peak_bytes"] >= MOST_PROCESS_BYTES
+    ]
+    if slow or late or large:
+        yield f"Short of these figures beside the goals: {'; '.join(slow + late + large)}."
+        yield ""
 
 
 def _machine(figures: Figures) -> Iterator[str]:

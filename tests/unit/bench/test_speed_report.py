@@ -84,6 +84,18 @@ def test_the_report_tells_medians_spread_and_shares(figures: dict[str, Any], tmp
     assert json.loads((tmp_path / "speed.json").read_text())["model"] == "nano"
 
 
+def test_what_falls_short_beside_the_goals_is_told(figures: dict[str, Any], tmp_path: Path) -> None:
+    figures["scenarios"]["scan"] = {
+        "says": "one scans",
+        "by_budget_ms": {"20": _row(45_000.0, 1.5), "single": _row(1000.0, 2.5)},
+    }
+    text = write_speed(figures, tmp_path).read_text()
+    told = next(line for line in text.splitlines() if line.startswith("Short of"))
+    assert "45,000 words/s in scenario scan at 20 ms" in told
+    assert "2.50 ms in scenario scan" in told and "120 MB with full tables" in told
+    assert "zipf" not in told and "1,000 words/s" not in told
+
+
 def test_a_busy_machine_is_told(figures: dict[str, Any], tmp_path: Path) -> None:
     figures["machine"]["load_before"] = (4.0, 0, 0)
     figures["peers"]["lightgbm_flows_per_s"] = None
