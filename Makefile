@@ -53,11 +53,12 @@ $(FULL): $(RUNTIME)
 	$(PIP) install --quiet --editable ".[$${train}bench,dev]"
 	@touch $@
 
-model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA, and put it into the package
-	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA)
+model: $(FULL) ## pretrain and fine-tune nano on the captures in DATA and the lab, and put it into the package
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --words 1500000 --out $(LAB)/train
+	$(BIN)/thingwarden train recipes/nano.toml --data $(DATA) --lab $(LAB)/train
 
 bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth to life, Zeek agreement, speed
-	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --out $(LAB)/train
+	$(BIN)/thingwarden lab corpus recipes/lab-corpus.toml --words 1500000 --out $(LAB)/train
 	$(BIN)/thingwarden lab corpus recipes/lab-weeks.toml --device-weeks 200 --out $(LAB)/weeks
 	$(BIN)/thingwarden bench accuracy --data $(DATA) --lab $(LAB)/train --weeks $(LAB)/weeks
 	$(BIN)/thingwarden bench weeks $(LAB)/weeks

@@ -88,20 +88,21 @@ def baseline_makers() -> dict[str, Callable[[], Contestant]]:
     }
 
 
-def all_makers(recipe_path: Path = DEFAULT_RECIPE) -> dict[str, Callable[[], Contestant]]:
-    """The baselines, and the flow language model where torch is installed."""
-    makers = baseline_makers()
+def all_makers(recipe_path: Path = DEFAULT_RECIPE, cache: Path | None = None) -> dict[str, Callable[[], Contestant]]:
+    """The baselines, and the flow language model where torch is installed; ``cache`` keeps its trained networks."""
+    makers, kept = baseline_makers(), (cache or cache_folder()) / "networks"
     if importlib.util.find_spec("torch") is not None:
-        makers[MODEL] = lambda: _make_model(recipe_path, MODEL, uses_lab=True)
-        makers[WITHOUT_LAB] = lambda: _make_model(recipe_path, WITHOUT_LAB, uses_lab=False)
+        makers[MODEL] = lambda: _make_model(recipe_path, MODEL, kept, uses_lab=True)
+        makers[WITHOUT_LAB] = lambda: _make_model(recipe_path, WITHOUT_LAB, kept, uses_lab=False)
     return makers
 
 
-def _make_model(recipe_path: Path, name: str, *, uses_lab: bool) -> Contestant:
+def _make_model(recipe_path: Path, name: str, kept: Path, *, uses_lab: bool) -> Contestant:
     from thingwarden.bench.flow_lm import FlowLmFitter
+    from thingwarden.bench.shelf import NetworkShelf
     from thingwarden.train.recipe import Recipe
 
-    return ScoringContestant(name, FlowLmFitter(Recipe.load(recipe_path)), uses_lab=uses_lab)
+    return ScoringContestant(name, FlowLmFitter(Recipe.load(recipe_path), NetworkShelf(kept)), uses_lab=uses_lab)
 
 
 def run_accuracy(
@@ -131,7 +132,7 @@ def run_accuracy(
         resume: keep cells that exist; else they are measured anew.
         plan_path: the fold plan.
         makers: contestants by name; None takes the baselines and, with torch, the model.
-        cache: folder for parsed captures; None uses the person's cache folder.
+        cache: folder for parsed captures and trained networks; None uses the person's cache folder.
         console: where the progress bar goes; None makes none.
 
     Returns:
@@ -143,7 +144,7 @@ def run_accuracy(
         RequestError: an unknown contestant or fold.
     """
     plan = load_plan(plan_path)
-    available = makers if makers is not None else all_makers()
+    available = makers if makers is not None else all_makers(cache=cache)
     names = _choose("contestant", contestants, tuple(available))
     views = _choose("fold", folds, (*map(str, range(plan.count)), *extra_views(plan)))
     origin = Origin(
@@ -309,5 +310,5 @@ def source_digest() -> str:
 
 
 def cache_folder() -> Path:
-    """Where parsed captures are kept between runs: ``$XDG_CACHE_HOME/thingwarden``."""
+    """Where parsed captures and trained networks are kept between runs: ``$XDG_CACHE_HOME/thingwarden``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "thingwarden"

@@ -7,31 +7,34 @@ Must never: see calibration or test parts in training; threshold and alarm level
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 from thingwarden.bench.contestants import FittedScorer
+from thingwarden.bench.shelf import NetworkShelf
+from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.folds import FoldView
 from thingwarden.train.recipe import Recipe
-from thingwarden.train.training import TrainingSet, assemble_artifact, calibrate, train_network
+from thingwarden.train.training import TrainingSet, calibrate
 
 
 class FlowLmFitter:
-    """Trains one model per view and seed.
+    """Trains one model per view and seed, or finds it trained.
 
     Args:
         recipe: of the model.
+        shelf: keeps what was trained.
     """
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, shelf: NetworkShelf) -> None:
         self._recipe = recipe
+        self._shelf = shelf
 
     def __call__(self, view: FoldView, seed: int) -> FittedScorer:
         """See ``contestants.Fitter``."""
         table = view.ton.take(view.ton_train)
         data = TrainingSet(train=view.train, calibration=view.calibration, table=table, absent=view.absent)
-        trained = train_network(data, self._recipe, seed)
-        artifact = assemble_artifact(trained, self._recipe, Path(f"{self._recipe.name}-{view.name}-{seed}"))
+        artifact = self._shelf.train(data, self._recipe, seed, f"{self._recipe.name}-{view.name}-{seed}")
         calibration = calibrate(view.calibration, artifact)
         scorer = FlowScorer(replace(artifact, calibration=calibration))
-        return FittedScorer(vocabulary=trained.vocabulary, scorer=scorer, calibration=calibration)
+        vocabulary = Vocabulary.from_json(artifact.vocabulary)
+        return FittedScorer(vocabulary=vocabulary, scorer=scorer, calibration=calibration)

@@ -14,9 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.evidence import PROBABILITY_FLOOR, QUANTA_PER_NAT, Evidence, weigh_words
+from thingwarden.detect.stream import running_sums
 from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.word import UNATTRIBUTED, Scores, WordBatch
+from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LOWEST_FLOW_THRESHOLD: Final = 0.5
@@ -32,6 +33,9 @@ EVIDENCE_RANGE_NATS: Final = (1.0, 3.0)
 
 OPEN_EVIDENCE_RANGE_NATS: Final = (1.0, 5.0)
 """The same for words that know no outcome: up to odds of 150 to 1."""
+
+_TIE_NATS: Final = 1e-6
+"""Between edges that are equal, so that what many harmless flows reach counts as what the largest share exceeds."""
 
 _HOUR_S: Final = 3600.0
 _GOLDEN: Final = (5**0.5 - 1) / 2
@@ -97,35 +101,35 @@ def choose_flow_threshold(
     return float(np.clip(pooled[allowed], LOWEST_FLOW_THRESHOLD, HIGHEST_FLOW_THRESHOLD))
 
 
-def surprise_edges(surprise_nats: npt.NDArray[np.floating]) -> tuple[float, ...]:
-    """The surprise that each of ``TAIL_SHARES`` of harmless openings exceeds, ascending.
+def tail_edges(nats: npt.NDArray[np.floating]) -> tuple[float, ...]:
+    """What each of ``TAIL_SHARES`` of harmless flows exceeds, ascending.
 
     Args:
-        surprise_nats: (n,), of openings of held-out harmless devices.
+        nats: (n,), how flows of held-out harmless devices surprise, or how loud they are.
 
     Raises:
-        InputError: no opening.
+        InputError: no flow.
     """
-    if not len(surprise_nats):
-        raise InputError("surprise", "no opening to scale it on")
-    edges = np.quantile(surprise_nats.astype(np.float64), 1.0 - np.array(TAIL_SHARES))
-    return tuple(np.maximum.accumulate(edges).tolist())
+    if not len(nats):
+        raise InputError("shares of harmless flows", "no flow to take them from")
+    edges = np.quantile(nats.astype(np.float64), 1.0 - np.array(TAIL_SHARES))
+    return tuple((np.maximum.accumulate(edges) + _TIE_NATS * np.arange(len(edges))).tolist())
 
 
-def shrinkage_words(beyond: npt.NDArray[np.integer], openings: npt.NDArray[np.integer], share: float) -> float:
-    """How many openings the fleet's share is worth beside a device's own, by moments of a beta prior.
+def shrinkage_words(beyond: npt.NDArray[np.integer], flows: npt.NDArray[np.integer], share: float) -> float:
+    """How many flows the fleet's share is worth beside a device's own, by moments of a beta prior.
 
     Args:
-        beyond: (devices,), openings of each harmless device that are more surprising than the fleet's ``share`` are.
-        openings: (devices,), of each device in all; devices with none are left out.
+        beyond: (devices,), flows of each harmless device that are more surprising than the fleet's ``share`` are.
+        flows: (devices,), of each device in all; devices with none are left out.
         share: in (0, 1), over the fleet.
 
     Returns:
         Within ``SHRINKAGE_RANGE``: few where devices differ much, many where they are alike.
     """
-    kept = openings > 0
-    own = beyond[kept] / openings[kept]
-    by_chance = np.mean(share * (1.0 - share) / openings[kept]) if kept.any() else 0.0
+    kept = flows > 0
+    own = beyond[kept] / flows[kept]
+    by_chance = np.mean(share * (1.0 - share) / flows[kept]) if kept.any() else 0.0
     between = max(float(np.mean((own - share) ** 2)) - float(by_chance), 1e-12) if kept.any() else 1e-12
     return float(np.clip(share * (1.0 - share) / between - 1.0, *SHRINKAGE_RANGE))
 
@@ -140,8 +144,8 @@ def device_hour_maxima(
         calibration: temperature and evidence settings in force; its alarm levels are not used.
 
     Returns:
-        Of class and of rarity, each float64 (device-hours,), one entry per device and hour in which the device said
-        anything.
+        Of class and of strangeness, each float64 (device-hours,), one entry per device and hour in which the device
+        said anything.
     """
     words_of, rows = _Quanta(calibration), []
     for words, scores in chunks:
@@ -161,42 +165,38 @@ class _Quanta:
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
-        self._said: dict[int, int] = {}
-        self._track: dict[tuple[int, int], tuple[int, int, int]] = {}
+        self._said = np.zeros(0, dtype=np.int64)
+        self._calm = np.zeros(0, dtype=np.int64)
+        self._track: dict[tuple[int, int], tuple[int, int, int, int]] = {}
 
     def read(self, words: WordBatch, scores: Scores) -> npt.NDArray[np.int64]:
         """Device, hour and both statistics after each word of evidence, and zeros for hours that hold none."""
+        if not len(words):
+            return np.zeros((0, 4), dtype=np.int64)
         evidence = weigh_words(words, scores, self._calibration)
         hours = np.floor(words.known_at_s / _HOUR_S).astype(np.int64)
         known = words.device != UNATTRIBUTED
         quiet = np.unique(np.stack([words.device[known], hours[known]], axis=1), axis=0)
-        found = [np.concatenate([quiet, np.zeros_like(quiet)], axis=1)]
-        for device in np.unique(words.device[known]).tolist():
-            mine = np.flatnonzero(words.device == device)
-            told = np.flatnonzero((evidence.gain[mine] > 0) | (evidence.rare[mine] > 0))
-            number = self._said.get(device, 0) + np.cumsum(~words.is_probe[mine])
-            found.append(self._follow(device, evidence, hours, mine[told], number[told]))
-            self._said[device] = int(number[-1])
-        return np.concatenate(found).astype(np.int64)
+        self._said, number = running_sums(self._said, words.device, ~words.is_probe)
+        track_key = words.device.astype(np.int64) * len(ROLES) + evidence.role
+        self._calm, calm = running_sums(self._calm, track_key, np.maximum(-evidence.strange, 0))
+        rows = np.flatnonzero((evidence.gain > 0) | (evidence.strange > 0))
+        told = [
+            self._follow(int(words.device[row]), int(hours[row]), evidence, row, int(number[row]), int(calm[row]))
+            for row in rows.tolist()
+        ]
+        loud = np.array(told, dtype=np.int64).reshape(-1, 4)
+        return np.concatenate([np.concatenate([quiet, np.zeros_like(quiet)], axis=1), loud]).astype(np.int64)
 
     def _follow(
-        self,
-        device: int,
-        evidence: Evidence,
-        hours: npt.NDArray[np.int64],
-        rows: npt.NDArray[np.int64],
-        numbers: npt.NDArray[np.int64],
-    ) -> npt.NDArray[np.int64]:
-        found = np.zeros((len(rows), 4), dtype=np.int64)
-        for place, (row, number) in enumerate(zip(rows.tolist(), numbers.tolist(), strict=True)):
-            key = (device, int(evidence.role[row]))
-            shown, rare, last = self._track.get(key, (0, 0, 0))
-            drift = self._drift * max(0, number - last - 1)
-            shown = max(0, shown - drift) + int(evidence.gain[row])
-            rare = max(0, rare - drift) + int(evidence.rare[row])
-            self._track[key] = shown, rare, number
-            found[place] = device, hours[row], shown, rare
-        return found
+        self, device: int, hour: int, evidence: Evidence, row: int, number: int, calm: int
+    ) -> tuple[int, int, int, int]:
+        key = (device, int(evidence.role[row]))
+        shown, strange, last, last_calm = self._track.get(key, (0, 0, 0, 0))
+        shown = max(0, shown - self._drift * max(0, number - last - 1)) + int(evidence.gain[row])
+        strange = max(0, strange - (calm - last_calm)) + max(0, int(evidence.strange[row]))
+        self._track[key] = shown, strange, number, calm
+        return device, hour, shown, strange
 
 
 def choose_evidence_nats(

@@ -4,7 +4,8 @@ In: ``WordBatch`` and ``Scores`` chunk after chunk, the flows and devices that t
 Out: ``IncidentChange``, in order of traffic time.
 Must never: run Python per quiet word, accuse device 0, or depend on how the words were split into chunks.
 Source: E. S. Page, "Continuous Inspection Schemes", 1954. The statistic gains the clipped log-odds of each word of
-evidence above the calibrated threshold, and loses a drift with every other word of the same device.
+evidence above the calibrated threshold, and loses a drift with every other word of the same device. A second one adds
+up how strange closing words are, and loses what harmless ones are less strange than the calibrated middle.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,16 @@ from thingwarden.detect.attribution import Question, choose_witnesses, classes_t
 from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Statements, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
-from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
+from thingwarden.detect.stream import (
+    Stream,
+    group_by_track,
+    grown,
+    join,
+    merge_streams,
+    pick,
+    running_sums,
+    within_reach,
+)
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.detect.unreachable import name_unreachable
 from thingwarden.domain.calibration import Calibration
@@ -31,9 +41,7 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
 from thingwarden.domain.sighting import Grade, SightingBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
-from thingwarden.domain.word import Scores, WordBatch
-
-_Kind = TypeVar("_Kind", bound=np.generic)
+from thingwarden.domain.word import ROLES, Scores, WordBatch
 
 _ROOM_BITS: Final = 32
 """Word i stands at position (i + 1) << 32, which leaves room before it for as many sightings, each at its own."""
@@ -66,13 +74,14 @@ class CorrelationSettings:
 
 @dataclass(slots=True)
 class _Track:
-    """State of one device in one role: ``statistic`` of class and ``rarity`` in quanta, whether rarity has alarmed;
-    ``tally`` set once an incident exists."""
+    """State of one device in one role: ``statistic`` of class and ``strangeness`` in quanta, whether the latter has
+    alarmed; ``tally`` set once an incident exists."""
 
     device: Device
     statistic: int = 0
-    rarity: int = 0
-    is_rare: bool = False
+    strangeness: int = 0
+    is_strange: bool = False
+    last_calm: int = 0
     sighting_quanta: int = 0
     last_word: int = 0
     pending: list[EvidenceColumns] = field(default_factory=list)
@@ -91,12 +100,12 @@ class _Track:
 
 @dataclass(frozen=True, slots=True)
 class Accusation:
-    """Words of evidence of one incident: of the device with this index, ``role`` an index into ``ROLES``; ``is_rare``
-    says whether rarity alone has alarmed."""
+    """Words of evidence of one incident: of the device with this index, ``role`` an index into ``ROLES``;
+    ``is_strange`` says whether strangeness has alarmed."""
 
     device: int
     role: int
-    is_rare: bool
+    is_strange: bool
     words: EvidenceColumns
 
 
@@ -130,12 +139,13 @@ class Correlator:
         self._settings = settings or CorrelationSettings()
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
         self._alarm = max(1, round(calibration.alarm_level_nats * QUANTA_PER_NAT))
-        self._rarity_alarm = max(1, round(calibration.rarity_alarm_nats * QUANTA_PER_NAT))
+        self._strange_alarm = max(1, round(calibration.strange_alarm_nats * QUANTA_PER_NAT))
         given = sightings if sightings is not None else SightingBatch.empty()
         self._corroborator = Corroborator(given, calibration.evidence_nats)
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._retired: list[tuple[tuple[int, int], _Track]] = []
         self._word_counts = np.zeros(0, dtype=np.int64)
+        self._calm = np.zeros(0, dtype=np.int64)
         self._is_counted = np.zeros(0, dtype=np.bool_)
         self._questions: list[Question] = []
         self._accusations: list[Accusation] = []
@@ -160,13 +170,15 @@ class Correlator:
             return []
         steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
-        rows = np.flatnonzero((evidence.gain > 0) | (evidence.rare > 0))
-        number = self._number_words(words.device, words.is_probe)[rows]
+        rows = np.flatnonzero((evidence.gain > 0) | (evidence.strange > 0))
+        self._word_counts, number = running_sums(self._word_counts, words.device, ~words.is_probe)
+        track_key = words.device.astype(np.int64) * len(ROLES) + evidence.role
+        self._calm, calm = running_sums(self._calm, track_key, np.maximum(-evidence.strange, 0))
         stream = Stream(
             device=words.device[rows],
             role=evidence.role[rows],
             position=rows + 1 << _ROOM_BITS,
-            columns=self._columns(words, evidence, rows, number),
+            columns=self._columns(words, evidence, rows, number[rows], calm[rows]),
         )
         statements = self._corroborator.testify(words, evidence, self._devices)
         if statements is not None:
@@ -228,24 +240,13 @@ class Correlator:
                     steps.append(self._end((index, role), track, flows))
         return steps
 
-    def _number_words(self, device: npt.NDArray[np.int32], is_probe: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
-        """How many words each word's device has said, this one included unless it is a probe, int64 (n,)."""
-        self._word_counts = _grown(self._word_counts, int(device.max()) + 1)
-        order = np.argsort(device, kind="stable")
-        counts, said = np.bincount(device), ~is_probe[order]
-        before = np.concatenate([[0], np.cumsum(said)])
-        starts = np.cumsum(counts) - counts
-        number = np.empty(len(device), dtype=np.int64)
-        number[order] = before[1:] - np.repeat(before[starts], counts) + self._word_counts[device[order]]
-        self._word_counts[: len(counts)] += np.bincount(device[~is_probe], minlength=len(counts))
-        return number
-
     def _columns(
         self,
         words: WordBatch,
         evidence: Evidence,
         rows: npt.NDArray[np.int64],
         number: npt.NDArray[np.int64],
+        calm: npt.NDArray[np.int64],
     ) -> EvidenceColumns:
         return EvidenceColumns(
             flow=words.flow[rows],
@@ -257,7 +258,8 @@ class Correlator:
             attack_class=evidence.attack_class[rows],
             is_first=np.zeros(len(rows), dtype=np.bool_),
             gain=evidence.gain[rows],
-            rare=evidence.rare[rows],
+            strange=np.maximum(evidence.strange[rows], 0),
+            calm=calm,
             number=number,
             sighting=np.full(len(rows), NO_SIGHTING, dtype=np.int64),
         )
@@ -279,7 +281,8 @@ class Correlator:
             attack_class=statements.attack_class,
             is_first=np.zeros(len(rows), dtype=np.bool_),
             gain=np.rint(statements.share * self._alarm).astype(np.int64),
-            rare=np.zeros(len(rows), dtype=np.int64),
+            strange=np.zeros(len(rows), dtype=np.int64),
+            calm=np.zeros(len(rows), dtype=np.int64),
             number=self._word_counts[statements.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
@@ -288,7 +291,7 @@ class Correlator:
 
     def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
         """The columns with ``is_first`` filled in, in order."""
-        self._is_counted = _grown(self._is_counted, 2 * flow_count)
+        self._is_counted = grown(self._is_counted, 2 * flow_count)
         flow_side = columns.flow * 2 + columns.is_orig
         is_first = np.zeros(len(flow_side), dtype=np.bool_)
         is_first[np.unique(flow_side, return_index=True)[1]] = True
@@ -329,18 +332,19 @@ class Correlator:
         return done + int(late[0]) if len(late) else len(at_s)
 
     def _accumulate(self, track: _Track, word: EvidenceColumns) -> bool:
-        number = int(word.number[0])
+        number, calm = int(word.number[0]), int(word.calm[0])
         drift = self._drift * max(0, number - track.last_word - 1)
-        track.statistic, track.rarity = max(0, track.statistic - drift), max(0, track.rarity - drift)
-        if track.statistic == 0 and track.rarity == 0:
+        track.statistic = max(0, track.statistic - drift)
+        track.strangeness = max(0, track.strangeness - max(0, calm - track.last_calm))
+        if track.statistic == 0 and track.strangeness == 0:
             track.pending.clear()
             track.sighting_quanta = 0
         track.statistic += self._granted(track, int(word.sighting[0]), int(word.gain[0]))
-        track.rarity += int(word.rare[0])
-        track.last_word = number
-        track.is_rare = track.rarity >= self._rarity_alarm
+        track.strangeness += int(word.strange[0])
+        track.last_word, track.last_calm = number, max(calm, track.last_calm)
+        track.is_strange = track.strangeness >= self._strange_alarm
         track.pending = [*track.pending[-MAX_PENDING + 1 :], word]
-        return track.is_rare or track.statistic >= self._alarm
+        return track.is_strange or track.statistic >= self._alarm
 
     def _granted(self, track: _Track, sighting: int, gain: int) -> int:
         """What evidence may add: the model's all, a sighting's as far as the cap of its grade leaves room."""
@@ -358,11 +362,11 @@ class Correlator:
         started_s = float(pending.known_at_s[0])
         if track.tally is None or started_s - track.last_at_s > self._settings.resume_s:
             track.tally, track.opened_at_s = Tally(), at_s
-            track.opening_quanta = max(track.statistic, track.rarity)
+            track.opening_quanta = max(track.statistic, track.strangeness)
             track.incident_id = _identify(track.device, key[1], started_s)
             track.asked, track.reasons = [], {}
         track.tally.add(pending, flows)
-        self._accusations.append(Accusation(key[0], key[1], track.is_rare, pending))
+        self._accusations.append(Accusation(key[0], key[1], track.is_strange, pending))
         track.recent = within_reach([pending])
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
@@ -384,7 +388,7 @@ class Correlator:
     def _grow(self, key: tuple[int, int], track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
-        self._accusations.append(Accusation(key[0], key[1], track.is_rare, words))
+        self._accusations.append(Accusation(key[0], key[1], track.is_strange, words))
         track.recent = within_reach([*track.recent, words])
         track.last_at_s, track.last_word = float(words.known_at_s[-1]), int(words.number[-1])
 
@@ -412,7 +416,13 @@ class Correlator:
             self._questions.append(question)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
-        track.is_open, track.is_rare, track.statistic, track.rarity, track.sighting_quanta = False, False, 0, 0, 0
+        track.is_open, track.is_strange, track.statistic, track.strangeness, track.sighting_quanta = (
+            False,
+            False,
+            0,
+            0,
+            0,
+        )
         ended_at_s = track.last_at_s + self._settings.idle_s
         return self._step(ChangeKind.ENDED, ended_at_s, _BEFORE_WORDS, key, track, flows)
 
@@ -465,12 +475,3 @@ class Correlator:
 def _identify(device: Device, role: int, started_s: float) -> str:
     text = f"{device.mac}|{device.address}|{role}|{started_s:.6f}"
     return hashlib.sha256(text.encode("ascii")).hexdigest()[:12]
-
-
-def _grown(column: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:
-    """The column, at least ``length`` long, filled up with zeros; grows by doubling."""
-    if len(column) >= length:
-        return column
-    longer = np.zeros(max(length, 2 * len(column)), dtype=column.dtype)
-    longer[: len(column)] = column
-    return longer

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
@@ -34,6 +34,8 @@ _DIRECTION_NATS: Final = 1.0
 
 _BLAME_NATS: Final = 3.0
 """The same for attacks that the originator commits by definition; the head needs odds of 20 to 1."""
+
+_TAIL_NATS: Final = -np.log(TAIL_SHARES)
 
 _UNKNOWN: Final = CLASS_INDEX[AttackClass.UNKNOWN]
 
@@ -59,15 +61,16 @@ class Evidence:
 
     Attributes:
         gain: int64 (n,), quanta that the word's class adds to the device's statistic; 0 for a quiet word.
-        rare: int64 (n,), quanta that its rarity adds to a statistic of its own; 0 for all but rare openings.
+        strange: int64 (n,), quanta of strangeness above what is neither here nor there, to a statistic of its own:
+            below 0 for most closing words, 0 for all others.
         log_odds: float64 (n,), calibrated log-odds that the word is malicious.
         attack_class: int8 (n,), the likeliest class other than benign, index into ``CLASSES``; unknown where the word
-            is likelier benign, so that only its rarity can speak.
+            is likelier benign, so that only its strangeness can speak.
         role: int8 (n,), ``OFFENDER`` or ``TARGET``.
     """
 
     gain: npt.NDArray[np.int64]
-    rare: npt.NDArray[np.int64]
+    strange: npt.NDArray[np.int64]
     log_odds: npt.NDArray[np.float64]
     attack_class: npt.NDArray[np.int8]
     role: npt.NDArray[np.int8]
@@ -133,16 +136,27 @@ def weigh_words(words: WordBatch, scores: Scores, calibration: Calibration) -> E
     level = np.where(words.is_close, calibration.evidence_nats, calibration.open_evidence_nats)
     shown = np.clip(log_odds - level, 0.0, calibration.evidence_cap_nats)
     shown *= np.where(words.is_close, 1.0, calibration.open_weight)
-    rare = np.clip(scores.surprise_nats - calibration.rarity_nats, 0.0, calibration.rarity_cap_nats)
-    rare[words.is_close | words.is_probe] = 0.0
+    strange = np.where(words.is_close, _strangeness(log_odds, scores.surprise_nats, calibration), 0.0)
     is_nobody = words.device == UNATTRIBUTED
-    shown[is_nobody], rare[is_nobody] = 0.0, 0.0
+    shown[is_nobody], strange[is_nobody] = 0.0, 0.0
     likeliest = likeliest_attack(scores.class_probability)
     attack_class = np.where(log_odds > 0.0, likeliest, np.int8(_UNKNOWN)).astype(np.int8)
     return Evidence(
         gain=np.rint(shown * QUANTA_PER_NAT).astype(np.int64),
-        rare=np.rint(rare * QUANTA_PER_NAT).astype(np.int64),
+        strange=np.rint(strange * QUANTA_PER_NAT).astype(np.int64),
         log_odds=log_odds,
         attack_class=attack_class,
         role=assign_roles(scores.role_probability, words.is_orig, attack_class),
     )
+
+
+def _strangeness(
+    log_odds: npt.NDArray[np.float64], rarity_nats: npt.NDArray[np.float32], calibration: Calibration
+) -> npt.NDArray[np.float64]:
+    """How unlike harmless flows words are, in how loud they are and how rarely a flow begins so, less the calibrated
+    middle; a class that nobody taught is quieter than a known one, and still louder than what is harmless."""
+    loudness = np.interp(log_odds, calibration.loudness_nats, _TAIL_NATS, left=0.0)
+    beyond = np.maximum(log_odds - calibration.loudness_nats[-1], 0.0)
+    cap = calibration.strange_cap_nats
+    strange = np.minimum(loudness + beyond, cap) + calibration.rarity_weight * np.minimum(rarity_nats, cap)
+    return np.asarray(strange - calibration.strange_nats)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +16,8 @@ import numpy.typing as npt
 from thingwarden.detect.attribution import WINDOW_WORDS
 from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
 from thingwarden.domain.word import ROLES
+
+_Kind = TypeVar("_Kind", bound=np.generic)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +81,36 @@ def join(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:
     """The words of at least one part, one after the other."""
     names = [item.name for item in fields(EvidenceColumns)]
     return EvidenceColumns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def running_sums(
+    totals: npt.NDArray[np.int64], key: npt.NDArray[np.integer], amount: npt.NDArray[Any]
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Sums per key that go on from chunk to chunk.
+
+    Args:
+        totals: int64 (k,), the sums so far by key, changed in place; a key beyond them has none yet.
+        key: (n,), at least 0, n at least 1.
+        amount: (n,), whole numbers.
+
+    Returns:
+        The sums after these, as long as needed, and int64 (n,), the sum of each one's key up to it and with it.
+    """
+    order = np.argsort(key, kind="stable")
+    counts = np.bincount(key, minlength=1)
+    so_far = np.concatenate([[0], np.cumsum(amount[order], dtype=np.int64)])
+    starts = np.cumsum(counts) - counts
+    totals = grown(totals, len(counts))
+    running = np.empty(len(key), dtype=np.int64)
+    running[order] = so_far[1:] - np.repeat(so_far[starts], counts) + totals[key[order]]
+    totals[: len(counts)] += so_far[starts + counts] - so_far[starts]
+    return totals, running
+
+
+def grown(column: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:
+    """The column, at least ``length`` long, filled up with zeros; grows by doubling."""
+    if len(column) >= length:
+        return column
+    longer = np.zeros(max(length, 2 * len(column)), dtype=column.dtype)
+    longer[: len(column)] = column
+    return longer

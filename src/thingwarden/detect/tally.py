@@ -76,7 +76,9 @@ class EvidenceColumns:
         attack_class: int8 (n,), index into ``CLASSES``.
         is_first: bool (n,), the flow's first word of evidence on this side.
         gain: int64 (n,), quanta that the word adds to the alarm statistic.
-        rare: int64 (n,), quanta that its rarity adds to the statistic of rarity.
+        strange: int64 (n,), quanta that the word adds to the statistic of strangeness, at least 0.
+        calm: int64 (n,), quanta that words of its device and role have taken off that statistic so far; 0 for a
+            sighting.
         number: int64 (n,), the how-manyth word of its device it is, from 1; of a probe or a sighting, the device's last
             before it.
         sighting: int64 (n,), row in the ``SightingBatch`` where somebody else's knowledge is the evidence, else
@@ -92,7 +94,8 @@ class EvidenceColumns:
     attack_class: npt.NDArray[np.int8]
     is_first: npt.NDArray[np.bool_]
     gain: npt.NDArray[np.int64]
-    rare: npt.NDArray[np.int64]
+    strange: npt.NDArray[np.int64]
+    calm: npt.NDArray[np.int64]
     number: npt.NDArray[np.int64]
     sighting: npt.NDArray[np.int64]
 

@@ -95,13 +95,12 @@ class FlowJudge:
     def accuse(self, accusations: Iterable[Accusation]) -> None:
         """Call the flows of an incident malicious; the loudest word says who did it and what it was.
 
-        An opening makes its flow so only by being rare, and where rarity alarmed: its class may still prove harmless.
-        What others know makes no flow malicious: it is told beside the model's verdict.
+        Only closing words do: an opening may still prove harmless. Strangeness does where it alarmed. What others know
+        makes no flow malicious: it is told beside the model's verdict.
         """
         for accusation in accusations:
             words = accusation.words
-            is_told = words.is_close & (words.gain > 0)
-            rows = np.flatnonzero(is_told | ((words.rare > 0) & accusation.is_rare))
+            rows = np.flatnonzero(words.is_close & ((words.gain > 0) | ((words.strange > 0) & accusation.is_strange)))
             rows = rows[np.lexsort((words.is_orig[rows], words.log_odds[rows], words.flow[rows]))]
             rows = rows[np.append(words.flow[rows][1:] != words.flow[rows][:-1], True)[: len(rows)]]
             loudness = words.log_odds[rows] + words.is_orig[rows] * _TIE_NATS

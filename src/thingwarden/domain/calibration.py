@@ -17,11 +17,11 @@ from typing import Any, Final, Self
 
 from thingwarden.domain.errors import ArtifactError
 
-CALIBRATION_VERSION: Final = 2
+CALIBRATION_VERSION: Final = 3
 """Raised whenever the meaning of a field changes; another version is refused."""
 
 TAIL_SHARES: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
-"""Shares of harmless openings; ``surprise_nats`` says which surprise each of them exceeds."""
+"""Shares of harmless flows; ``surprise_nats`` and ``loudness_nats`` say what so many of them exceed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +37,14 @@ class Calibration:
         open_weight: in [0, 1]; share of its evidence that an opening word counts, for it knows no outcome.
         drift_nats: at least 0; what each word of the device takes off the statistic again.
         alarm_level_nats: above 0; an incident opens when the statistic reaches it.
-        rarity_alarm_nats: above 0; the same for what rarity alone has added up to.
-        surprise_nats: ascending, one per entry of ``TAIL_SHARES``: the surprise that so many harmless openings exceed.
-        shrinkage_words: above 0; openings of its own after which a device's shares weigh as much as the fleet's.
-        rarity_nats: at least 0; an opening rarer than this speaks against its device, by the difference.
-        rarity_cap_nats: at least 0; the most that one opening can add by being rare; 0 ignores surprise.
+        strange_alarm_nats: above 0; the same for what strangeness has added up to.
+        surprise_nats: ascending, one per entry of ``TAIL_SHARES``: how much so many harmless flows surprise.
+        loudness_nats: the same of the log-odds that harmless flows' closing words are malicious.
+        shrinkage_words: above 0; flows of its own after which a device's shares weigh as much as the fleet's.
+        rarity_weight: in [0, 1]; how much rarity counts beside loudness in a flow's strangeness.
+        strange_nats: above 0; strangeness that speaks neither for nor against a device: more adds to its statistic by
+            the difference, less takes off.
+        strange_cap_nats: above 0; the most that loudness, or rarity, can make of a flow's strangeness.
         version: ``CALIBRATION_VERSION``.
     """
 
@@ -53,21 +56,25 @@ class Calibration:
     open_weight: float = 0.25
     drift_nats: float = 0.05
     alarm_level_nats: float = 16.0
-    rarity_alarm_nats: float = 60.0
+    strange_alarm_nats: float = 60.0
     surprise_nats: tuple[float, ...] = tuple(-math.log(share) for share in TAIL_SHARES)
+    loudness_nats: tuple[float, ...] = tuple(-math.log(share) for share in TAIL_SHARES)
     shrinkage_words: float = 1e9
-    rarity_nats: float = 3.0
-    rarity_cap_nats: float = 3.0
+    rarity_weight: float = 0.5
+    strange_nats: float = 3.2
+    strange_cap_nats: float = 5.0
     version: int = CALIBRATION_VERSION
 
     def __post_init__(self) -> None:
         if self.version != CALIBRATION_VERSION:
             raise _refuse("version", self.version, f"expected {CALIBRATION_VERSION}")
-        edges = self.surprise_nats
-        if len(edges) != len(TAIL_SHARES) or not all(_is_within(edge, -_UNBOUNDED, _UNBOUNDED, True) for edge in edges):
-            raise _refuse("surprise_nats", edges, f"expected {len(TAIL_SHARES)} numbers")
-        if any(later < earlier for earlier, later in itertools.pairwise(edges)):
-            raise _refuse("surprise_nats", edges, "expected ascending numbers")
+        for name in _EDGES:
+            edges = getattr(self, name)
+            is_number = [_is_within(edge, -_UNBOUNDED, _UNBOUNDED, True) for edge in edges]
+            if len(edges) != len(TAIL_SHARES) or not all(is_number):
+                raise _refuse(name, edges, f"expected {len(TAIL_SHARES)} numbers")
+            if any(later < earlier for earlier, later in itertools.pairwise(edges)):
+                raise _refuse(name, edges, "expected ascending numbers")
         for name, (low, high, is_open) in _RANGES.items():
             value = getattr(self, name)
             if not _is_within(value, low, high, is_open):
@@ -93,10 +100,14 @@ class Calibration:
         names = {field.name for field in fields(cls)}
         if set(values) != names:
             raise _refuse("keys", sorted(set(values) ^ names), "missing or unknown")
-        if not isinstance(values["surprise_nats"], list):
-            raise _refuse("surprise_nats", values["surprise_nats"], "expected a list")
-        return cls(**{**values, "surprise_nats": tuple(values["surprise_nats"])})
+        for name in _EDGES:
+            if not isinstance(values[name], list):
+                raise _refuse(name, values[name], "expected a list")
+            values[name] = tuple(values[name])
+        return cls(**values)
 
+
+_EDGES: Final = ("surprise_nats", "loudness_nats")
 
 _UNBOUNDED: Final = math.inf
 _RANGES: Final[dict[str, tuple[float, float, bool]]] = {
@@ -108,10 +119,11 @@ _RANGES: Final[dict[str, tuple[float, float, bool]]] = {
     "open_weight": (0.0, 1.0000001, False),
     "drift_nats": (0.0, _UNBOUNDED, False),
     "alarm_level_nats": (0.0, _UNBOUNDED, True),
-    "rarity_alarm_nats": (0.0, _UNBOUNDED, True),
+    "strange_alarm_nats": (0.0, _UNBOUNDED, True),
     "shrinkage_words": (0.0, _UNBOUNDED, True),
-    "rarity_nats": (0.0, _UNBOUNDED, False),
-    "rarity_cap_nats": (0.0, _UNBOUNDED, False),
+    "rarity_weight": (0.0, 1.0000001, False),
+    "strange_nats": (0.0, _UNBOUNDED, True),
+    "strange_cap_nats": (0.0, _UNBOUNDED, True),
 }
 """Lowest, highest (excluded), and whether the lowest is excluded too."""
 

@@ -66,8 +66,8 @@ class Scores:
         class_probability: float32 (n, C), over ``taxonomy.CLASSES``; rows sum to one.
         ton_probability: float32 (n, 10), over ``taxonomy.TON_CLASSES``.
         role_probability: float32 (n, 3), over ``ROLES``.
-        surprise_nats: float32 (n,), how rare an opening so improbable for its device is among harmless ones: -ln of the
-            share; 0 for other words.
+        surprise_nats: float32 (n,), of closing words, how rare among harmless flows one is that began so improbably for
+            its device: -ln of the share; 0 for other words.
     """
 
     class_probability: npt.NDArray[np.float32]

@@ -1,4 +1,4 @@
-"""What each device usually begins, and how rare a beginning is: a second memory that suspicion never enters.
+"""What each device usually begins, and how rare it is that a flow began so: a memory that suspicion never enters.
 
 In: words with the summaries and log-odds that the network gave them. Out: nats of rarity, one number a word.
 Must never: let a word under suspicion, or one younger than the quarantine, change what is usual; let the cut of a
@@ -29,7 +29,7 @@ TRIAL_S: Final = 7 * 86_400.0
 """For so long a device is not judged more strictly than the fleet, however even it seems."""
 
 MOST_REMEMBERED: Final = 4096.0
-"""Openings of a device that its own shares rest on at most; older ones fade."""
+"""Flows of a device that its own shares rest on at most; older ones fade."""
 
 _NEVER: Final = np.iinfo(np.int64).min
 _FIRST_DEVICES: Final = 64
@@ -44,7 +44,8 @@ class HabitMemory:
 
     Args:
         network: ONNX; ``summary`` float32 (B, H) in, ``nats`` float32 (B, V) and ``offsets`` int64 (F,) out: -log p of
-            every bucket of the fields that openings tell, and where each field's buckets begin, -1 for other fields.
+            every bucket of the fields that openings tell, and where each field's buckets begin, -1 for fields that no
+            opening tells, or all alike.
         calibration: how the nats of harmless devices are spread.
         path: how errors name the artifact.
 
@@ -105,8 +106,9 @@ class HabitMemory:
             before: float32 (devices, H), each device's summary before these words, by index.
 
         Returns:
-            float32 (n,): -ln of the share of harmless openings, of this device as far as it is known, that are as
-            improbable; 0 for words that open nothing and for the unattributed sentence.
+            float32 (n,): -ln of the share of harmless flows, of this device as far as it is known, that began as
+            improbably; 0 for words that close nothing and for the unattributed sentence. A flow is asked about when it
+            ends, because only then its outcome can speak for it; its closing word repeats what its opening said.
         """
         rarity = np.zeros(len(words), dtype=np.float32)
         if not len(words):
@@ -168,7 +170,7 @@ class HabitMemory:
         total = known.sum(axis=1, keepdims=True)
         known *= np.minimum(1.0, MOST_REMEMBERED / np.maximum(total, 1.0))
         self._known[device] = known
-        beyond = known[:, ::-1].cumsum(axis=1)[:, ::-1]  # openings at least as improbable as each bin
+        beyond = known[:, ::-1].cumsum(axis=1)[:, ::-1]  # flows at least as improbable as each bin
         expected = np.append(1.0, TAIL_SHARES)
         share = (self._prior_words * expected + beyond) / (self._prior_words + beyond[:, :1])
         allowance = np.log(np.maximum(share, 1e-6) / expected)
@@ -183,13 +185,13 @@ class HabitMemory:
         stretch = np.repeat(np.arange(len(starts)), counts)
         rows = order[np.arange(len(stretch)) - np.repeat(np.cumsum(counts) - counts, counts) + starts[stretch]]
         device = words.device[order[starts]].astype(np.int64)
-        opens = np.flatnonzero(~words.is_close[rows])
-        nats = self._surprise(words.fields[rows[opens]], device[stretch[opens]])
+        closes = np.flatnonzero(words.is_close[rows])
+        nats = self._surprise(words.fields[rows[closes]], device[stretch[closes]])
         bins = np.searchsorted(self._edges_nats, nats, side="right")
         rare = np.interp(nats, self._edges_nats, _TAIL_NATS, left=0.0)
         rare += np.maximum(nats - self._edges_nats[-1], 0.0) * self._slope()
-        rare = np.maximum(rare - self._allowance[device[stretch[opens]], bins], 0.0)
-        rarity[rows[opens]] = rare
+        rare = np.maximum(rare - self._allowance[device[stretch[closes]], bins], 0.0)
+        rarity[rows[closes]] = rare
         suspect = log_odds[rows] > 0.0
         last_suspect = np.full(len(starts), -1)
         np.maximum.at(last_suspect, stretch[suspect], np.flatnonzero(suspect))
@@ -197,11 +199,11 @@ class HabitMemory:
         since = np.cumsum(counts) - 1 - last_suspect
         self._clean_run[device] = np.where(is_clean, self._clean_run[device] + counts, since)
         self._has_candidate[device] &= is_clean
-        np.add.at(self._fresh, (device[stretch[opens]], bins), 1)
+        np.add.at(self._fresh, (device[stretch[closes]], bins), 1)
         self._fresh[device[~is_clean]] = 0
 
     def _surprise(self, fields: npt.NDArray[np.uint8], device: Rows) -> npt.NDArray[np.float64]:
-        """-log p of openings under what their devices usually begin, float64 (k,)."""
+        """-log p of how flows began under what their devices usually begin, float64 (k,)."""
         told = fields[:, self._told].astype(np.int64)
         nats = self._nats[device[:, None], self._offsets + told]
         return np.asarray((nats * (told > 0)).sum(axis=1), dtype=np.float64)

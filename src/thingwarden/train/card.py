@@ -60,7 +60,7 @@ device plays.
 | flow threshold | {facts.thresholds.flow_threshold:.6f} |
 | level of evidence | {facts.thresholds.evidence_nats:.2f} nats |
 | alarm level | {facts.thresholds.alarm_level_nats:.1f} nats |
-| alarm level of rarity | {facts.thresholds.rarity_alarm_nats:.1f} nats |
+| alarm level of strangeness | {facts.thresholds.strange_alarm_nats:.1f} nats |
 
 ## Learned from
 

@@ -18,6 +18,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
+from thingwarden.encode.vocabulary import FIELD_INDEX
 from thingwarden.train.attention import AttentionLayer, AttentionReader
 from thingwarden.train.network import FlowLanguageModel
 from thingwarden.train.reader import RecurrentReader
@@ -50,7 +51,8 @@ def export_habit(model: FlowLanguageModel) -> bytes:
     """What the model expects of openings to come, as ONNX in float32: it runs once in minutes a device.
 
     Input: summary float32 (B, H). Outputs: nats float32 (B, V), -log p of every bucket of the fields that openings
-    tell; offsets int64 (F,), where each field's buckets begin among them, -1 for the fields that only outcomes have.
+    tell; offsets int64 (F,), where each field's buckets begin among them, -1 for the fields that only
+    outcomes have and for the kind of word, which is the same of all openings.
     """
     graph = _Graph(None)
     opening = ~model.outcome_columns
@@ -66,6 +68,7 @@ def export_habit(model: FlowLanguageModel) -> bytes:
     graph.op("Neg", [graph.op("Concat", logs, "logs", axis=-1)], "nats")
     starts = iter(np.cumsum([0, *sizes[:-1]]).tolist())
     offsets = [-1 if outcome else next(starts) for outcome in model.shape.is_outcome]
+    offsets[FIELD_INDEX["kind"]] = -1
     graph.op("Identity", [graph.ints("starts", offsets)], "offsets")
     inputs = [helper.make_tensor_value_info("summary", TensorProto.FLOAT, ["B", model.shape.state_width])]
     outputs = [

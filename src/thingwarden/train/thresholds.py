@@ -22,7 +22,7 @@ from thingwarden.detect.calibrate import (
     choose_flow_threshold,
     device_hour_maxima,
     shrinkage_words,
-    surprise_edges,
+    tail_edges,
 )
 from thingwarden.detect.evidence import malicious_log_odds
 from thingwarden.domain.calibration import TAIL_SHARES, Calibration
@@ -39,7 +39,7 @@ EVIDENCE_BUDGET: Final = 0.01
 """Share of harmless flows, by pattern, that may speak against their device at all: an alarm takes several."""
 
 SHRINKAGE_TAIL: Final = TAIL_SHARES.index(0.05)
-"""The share of openings by which devices are compared."""
+"""The share of flows by which devices are compared."""
 
 OWN_SCAN: Final = b"benign:owner_scan"
 """An owner's scan is answered by naming his machine, not by a level so high that no scan is seen."""
@@ -51,8 +51,8 @@ for loud hours cluster on a few devices that an invented maker gave the manners 
 
 LOSSY_SEED: Final = 7
 
-LOWEST_RARITY_NATS: Final = 60.0
-"""Twenty of the rarest openings: what a device never did before is not wrong yet."""
+LOWEST_STRANGE_NATS: Final = 60.0
+"""Some fifteen of the strangest flows: what a device never did before is not wrong yet."""
 
 
 class Scored(NamedTuple):
@@ -82,7 +82,7 @@ def _leave_out_own_scans(flows: FlowBatch) -> FlowBatch:
 
 
 def set_thresholds(scored: Sequence[Scored], start: Calibration) -> Calibration:
-    """Flow threshold, level of evidence and alarm level, each the strictest that a family asks for.
+    """Flow threshold, levels of evidence, scale of loudness, alarm levels, each the strictest that a family asks for.
 
     Args:
         scored: harmless parts that were held out of the learning; without any, ``start`` is returned.
@@ -96,35 +96,36 @@ def set_thresholds(scored: Sequence[Scored], start: Calibration) -> Calibration:
         flow_threshold=max(_flow_threshold(members, start) for _, members in families),
         evidence_nats=max(_evidence_nats(members, start) for _, members in families),
         open_evidence_nats=max(_open_evidence_nats(members, start) for _, members in families),
+        loudness_nats=_loudness_nats(families, start),
     )
-    levels = [(LOWEST_ALARM_NATS, LOWEST_RARITY_NATS)]
+    levels = [(LOWEST_ALARM_NATS, LOWEST_STRANGE_NATS)]
     for name, members in families:
         maxima = [device_hour_maxima([(item.words, item.scores)], calibration) for item in members]
         both = (np.concatenate(column) for column in zip(*maxima, strict=True))
-        shown, rare = (choose_alarm_level(column, quantile=QUANTILES[name]) for column in both)
-        levels.append((shown, rare))
-    shown_levels, rare_levels = zip(*levels, strict=True)
-    return replace(calibration, alarm_level_nats=max(shown_levels), rarity_alarm_nats=max(rare_levels))
+        shown, strange = (choose_alarm_level(column, quantile=QUANTILES[name]) for column in both)
+        levels.append((shown, strange))
+    shown_levels, strange_levels = zip(*levels, strict=True)
+    return replace(calibration, alarm_level_nats=max(shown_levels), strange_alarm_nats=max(strange_levels))
 
 
 def scale_surprise(scored: Sequence[Scored], start: Calibration) -> Calibration:
-    """How surprise is spread over harmless openings, each share by the family that it surprises more, and how much
+    """How surprise is spread over harmless flows, each share by the family that it surprises more, and how much
     devices differ in it.
 
     Args:
         scored: by a scorer whose calibration scales nothing yet.
         start: everything else.
     """
-    families = [[_openings(item) for item in members] for _, members in _by_family(scored)]
+    families = [[_surprise(item) for item in members] for _, members in _by_family(scored)]
     families = [[nats for nats in members if len(nats)] for members in families]
-    edges = [surprise_edges(np.concatenate(members)) for members in families if members]
+    edges = [tail_edges(np.concatenate(members)) for members in families if members]
     if not edges:
         return start
     strictest = tuple(np.max(edges, axis=0).tolist())
     own = [nats for members in families for nats in members]
     beyond = np.array([int((nats > strictest[SHRINKAGE_TAIL]).sum()) for nats in own])
-    openings = np.array([len(nats) for nats in own])
-    worth = shrinkage_words(beyond, openings, TAIL_SHARES[SHRINKAGE_TAIL])
+    flows = np.array([len(nats) for nats in own])
+    worth = shrinkage_words(beyond, flows, TAIL_SHARES[SHRINKAGE_TAIL])
     return replace(start, surprise_nats=strictest, shrinkage_words=worth)
 
 
@@ -153,6 +154,18 @@ def _open_evidence_nats(members: Sequence[Scored], start: Calibration) -> float:
     return choose_evidence_nats(pooled, np.ones(len(pooled)), EVIDENCE_BUDGET, OPEN_EVIDENCE_RANGE_NATS)
 
 
+def _loudness_nats(families: Sequence[tuple[str, list[Scored]]], start: Calibration) -> tuple[float, ...]:
+    """How loud closing words of harmless devices are, each share by the louder family."""
+    spoken = [[_closing_log_odds(item, start) for item in members] for _, members in families]
+    edges = [tail_edges(np.concatenate(members)) for members in spoken if any(map(len, members))]
+    return tuple(np.max(edges, axis=0).tolist()) if edges else start.loudness_nats
+
+
+def _closing_log_odds(item: Scored, calibration: Calibration) -> npt.NDArray[np.float64]:
+    said = item.words.is_close & (item.words.device != UNATTRIBUTED)
+    return malicious_log_odds(item.scores.class_probability[said], calibration.temperature)
+
+
 def _loudest(item: Scored, calibration: Calibration, *, is_close: bool = True) -> npt.NDArray[np.float64]:
     """Log-odds of the loudest closing word of each flow, or of the words before, float64 (n,); -inf where none is."""
     loudest = np.full(len(item.part.flows), -np.inf)
@@ -166,7 +179,7 @@ def _probability(item: Scored, calibration: Calibration) -> npt.NDArray[np.float
     return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.maximum(_loudest(item, calibration), -700.0))))
 
 
-def _openings(item: Scored) -> npt.NDArray[np.float32]:
-    """Surprise of the openings of a part's devices, float32 (k,)."""
-    is_opening = ~item.words.is_close & (item.words.device != UNATTRIBUTED)
-    return np.asarray(item.scores.surprise_nats[is_opening])
+def _surprise(item: Scored) -> npt.NDArray[np.float32]:
+    """Of how the flows of a part's devices began, float32 (k,)."""
+    is_asked = item.words.is_close & (item.words.device != UNATTRIBUTED)
+    return np.asarray(item.scores.surprise_nats[is_asked])

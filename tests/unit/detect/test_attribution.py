@@ -46,7 +46,8 @@ def evidence(flow: list[int], gain: list[int], attack_class: int = SCAN) -> Evid
         attack_class=np.full(count, attack_class, dtype=np.int8),
         is_first=np.ones(count, dtype=np.bool_),
         gain=np.array(gain),
-        rare=np.zeros(count, dtype=np.int64),
+        strange=np.zeros(count, dtype=np.int64),
+        calm=np.zeros(count, dtype=np.int64),
         number=np.arange(11, 11 + count),
         sighting=np.full(count, NO_SIGHTING),
     )

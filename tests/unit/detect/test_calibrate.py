@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -17,7 +19,7 @@ from thingwarden.detect.calibrate import (
     choose_flow_threshold,
     device_hour_maxima,
     shrinkage_words,
-    surprise_edges,
+    tail_edges,
 )
 from thingwarden.detect.correlate import Correlator
 from thingwarden.domain.calibration import TAIL_SHARES, Calibration
@@ -77,12 +79,12 @@ def test_flows_without_verdict_are_left_out() -> None:
 
 def test_so_many_openings_exceed_each_edge() -> None:
     nats = np.random.default_rng(1).gamma(9.0, 3.0, 20_000)
-    edges = np.array(surprise_edges(nats))
+    edges = np.array(tail_edges(nats))
     exceeded = (nats[:, None] > edges).mean(axis=0)
     np.testing.assert_allclose(exceeded, TAIL_SHARES, atol=5e-4)
     Calibration(surprise_nats=tuple(edges))
     with pytest.raises(InputError):
-        surprise_edges(np.zeros(0))
+        tail_edges(np.zeros(0))
 
 
 def test_devices_that_differ_are_believed_sooner_than_devices_that_are_alike() -> None:
@@ -109,8 +111,8 @@ def test_an_alarm_level_from_the_maxima_opens_no_incident_on_the_same_traffic() 
     scorer = ScriptedScorer(dict.fromkeys(range(0, 600, 7), (0.999, AttackClass.C2)))
     calibration = Calibration(drift_nats=0.3)
     chunks = [(words, scorer.score(words)) for words in FlowWordEncoder(devices).encode(flows, 100)]
-    maxima, rare = device_hour_maxima(chunks, calibration)
-    assert len(maxima) == len(rare) == 11 and not rare.any()
+    maxima, strange = device_hour_maxima(chunks, calibration)
+    assert len(maxima) == len(strange) == 11
     level = choose_alarm_level(maxima)
     assert level > LOWEST_ALARM_NATS
 
@@ -124,14 +126,20 @@ def test_an_alarm_level_from_the_maxima_opens_no_incident_on_the_same_traffic() 
     assert incident_count(float(maxima.max())) == 1
 
 
-def test_rarity_has_a_statistic_of_its_own() -> None:
+def test_strangeness_has_a_statistic_of_its_own_which_harmless_words_take_from() -> None:
     devices = build_devices(["192.168.1.10"])
     flows = build_flows([FlowSpec(at_s=n * 60.0) for n in range(120)])
-    calibration = Calibration(rarity_nats=3.0, rarity_cap_nats=2.0, drift_nats=0.0)
+    calibration = Calibration(strange_nats=3.0, strange_cap_nats=5.0, rarity_weight=1.0)
     (words,) = FlowWordEncoder(devices).encode(flows, 1000)
-    shown, rare = device_hour_maxima([(words, build_scores(len(words), surprise_nats=9.0))], calibration)
-    assert not shown.any()
-    assert rare.max() == pytest.approx(2.0 * 120)
+
+    def highest(surprise_nats: npt.NDArray[np.float64]) -> float:
+        scores = replace(build_scores(len(words), 1e-6), surprise_nats=surprise_nats.astype(np.float32))
+        shown, strange = device_hour_maxima([(words, scores)], calibration)
+        assert not shown.any()
+        return float(strange.max())
+
+    assert highest(np.full(len(words), 9.0)) == pytest.approx(2.0 * 120)
+    assert highest(np.where(words.flow % 2, 9.0, 0.0)) == pytest.approx(2.0)
 
 
 def test_quiet_devices_do_not_lower_the_level_below_several_words() -> None:

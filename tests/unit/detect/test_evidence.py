@@ -14,7 +14,7 @@ from thingwarden.detect.evidence import (
     probability_from_log_odds,
     weigh_words,
 )
-from thingwarden.domain.calibration import Calibration
+from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.domain.word import WordBatch
@@ -65,13 +65,27 @@ def test_unattributed_words_are_no_evidence() -> None:
     assert not weigh_words(words_of(orig="198.51.100.7"), build_scores(2, 1.0), Calibration()).gain.any()
 
 
-def test_only_rare_openings_add_to_the_statistic_of_rarity() -> None:
-    calibration = Calibration(rarity_nats=3.0, rarity_cap_nats=2.0)
-    rare = weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=4.5), calibration)
-    assert rare.rare.tolist() == [1.5 * QUANTA_PER_NAT, 0] and not rare.gain.any()
-    rarest = weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=30.0), calibration)
-    assert rarest.rare.tolist() == [2 * QUANTA_PER_NAT, 0]
-    assert not weigh_words(words_of(), build_scores(2, 0.1, surprise_nats=3.0), calibration).rare.any()
+def strangeness_of(log_odds: float, rarity_nats: float, **constants: float) -> list[float]:
+    """Nats of opening and closing word where the log-odds of harmless flows' tails are -9 to -1."""
+    calibration = Calibration(loudness_nats=tuple(range(-9, 0)), strange_nats=3.0, **constants)
+    scores = build_scores(2, 1.0 / (1.0 + np.exp(-log_odds)), surprise_nats=rarity_nats)
+    return [quanta / QUANTA_PER_NAT for quanta in weigh_words(words_of(), scores, calibration).strange.tolist()]
+
+
+def test_a_closing_word_is_strange_by_its_loudness_and_by_how_its_flow_began() -> None:
+    loudness = -np.log(TAIL_SHARES[4])
+    assert strangeness_of(-5.0, 0.0, rarity_weight=0.5) == pytest.approx([0.0, loudness - 3.0], abs=2e-3)
+    assert strangeness_of(-5.0, 2.0, rarity_weight=0.5) == pytest.approx([0.0, loudness + 1.0 - 3.0], abs=2e-3)
+
+
+def test_harmless_words_calm_and_nothing_counts_beyond_the_cap() -> None:
+    assert strangeness_of(-20.0, 0.0) == [0.0, -3.0]
+    assert strangeness_of(20.0, 90.0, rarity_weight=0.5, strange_cap_nats=4.0) == [0.0, 4.0 + 2.0 - 3.0]
+
+
+def test_the_unattributed_sentence_is_never_strange() -> None:
+    scores = build_scores(2, 1.0, surprise_nats=50.0)
+    assert not weigh_words(words_of(orig="198.51.100.7"), scores, Calibration()).strange.any()
 
 
 def test_a_word_likelier_benign_has_no_class() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from thingwarden.detect.attribution import WINDOW_WORDS
-from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, within_reach
+from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, running_sums, within_reach
 from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
 
 
@@ -21,7 +21,8 @@ def columns(number: list[int], sighting: int = NO_SIGHTING) -> EvidenceColumns:
         attack_class=np.ones(count, dtype=np.int8),
         is_first=np.zeros(count, dtype=np.bool_),
         gain=np.ones(count, dtype=np.int64),
-        rare=np.zeros(count, dtype=np.int64),
+        strange=np.zeros(count, dtype=np.int64),
+        calm=np.zeros(count, dtype=np.int64),
         number=np.array(number, dtype=np.int64),
         sighting=np.full(count, sighting),
     )
@@ -58,3 +59,15 @@ def test_only_the_models_own_words_within_reach_can_be_asked_about() -> None:
     assert [part.number.tolist() for part in within_reach([old, edge])] == [[4, WINDOW_WORDS + 3]]
     assert within_reach([columns([9], sighting=0)]) == []
     assert [part.number.tolist() for part in within_reach([old, columns([9], sighting=0)])] == [[1, 2, 3]]
+
+
+def test_sums_run_on_from_chunk_to_chunk() -> None:
+    rng = np.random.default_rng(3)
+    key, amount = rng.integers(0, 7, 200), rng.integers(0, 50, 200)
+    expected = [int(amount[: at + 1][key[: at + 1] == key[at]].sum()) for at in range(200)]
+    totals, found = np.zeros(0, dtype=np.int64), []
+    for part in np.split(np.arange(200), [1, 2, 90]):
+        totals, running = running_sums(totals, key[part], amount[part])
+        found += running.tolist()
+    assert found == expected
+    assert totals[:7].tolist() == [int(amount[key == one].sum()) for one in range(7)]

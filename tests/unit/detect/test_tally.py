@@ -38,7 +38,8 @@ def evidence_of(flows: FlowBatch, is_close: bool = True) -> EvidenceColumns:
         attack_class=np.full(count, SCAN, dtype=np.int8),
         is_first=np.ones(count, dtype=np.bool_),
         gain=np.full(count, 1024),
-        rare=np.zeros(count, dtype=np.int64),
+        strange=np.zeros(count, dtype=np.int64),
+        calm=np.zeros(count, dtype=np.int64),
         number=np.arange(1, count + 1),
         sighting=np.full(count, NO_SIGHTING),
     )

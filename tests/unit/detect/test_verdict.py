@@ -99,10 +99,9 @@ def test_every_flow_of_an_incident_is_malicious_and_only_those() -> None:
     assert set(verdicts.role[5:25].tolist()) == {OFFENDER}
 
 
-def test_rare_openings_make_flows_malicious_once_rarity_alarms() -> None:
-    rare = {"rarity_nats": 3.0, "rarity_cap_nats": 2.0}
-    assert not judge_together([0.01] * 20, 9.0, **rare, rarity_alarm_nats=60.0).is_malicious.any()
-    verdicts = judge_together([0.01] * 40, 9.0, **rare, rarity_alarm_nats=60.0)
+def test_strange_flows_are_malicious_once_strangeness_alarms() -> None:
+    assert not judge_together([0.3] * 20, 9.0, strange_nats=1.0, strange_alarm_nats=60.0).is_malicious.any()
+    verdicts = judge_together([0.3] * 60, 9.0, strange_nats=1.0, strange_alarm_nats=60.0)
     assert verdicts.is_malicious.all()
     assert set(verdicts.attack_class.tolist()) == {CLASS_INDEX[AttackClass.UNKNOWN]}
 

@@ -17,9 +17,11 @@ from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
+from thingwarden.encode.vocabulary import FIELD_NAMES
 from thingwarden.model.habit import LEAST_CLEAN_WORDS, QUARANTINE_S, HabitMemory
 from thingwarden.testing import take_words
 from thingwarden.train.export import export_habit
+from thingwarden.train.finetune import OUTCOME_FIELDS
 
 pytestmark = pytest.mark.torch
 
@@ -66,15 +68,24 @@ def test_splitting_changes_nothing(words: WordBatch, chunk_words: int) -> None:
     np.testing.assert_allclose(observe(words, log_odds, chunk_words, calibration), whole, atol=1e-4, rtol=1e-4)
 
 
-def test_only_openings_of_devices_are_rare(words: WordBatch) -> None:
+def test_only_closing_words_of_devices_are_rare(words: WordBatch) -> None:
     rarity = observe(words, quietly(words), 64)
-    assert (rarity[words.is_close | (words.device == UNATTRIBUTED)] == 0).all()
-    assert (rarity[~words.is_close & (words.device != UNATTRIBUTED)] > 0).any()
+    assert (rarity[~words.is_close | (words.device == UNATTRIBUTED)] == 0).all()
+    assert (rarity[words.is_close & (words.device != UNATTRIBUTED)] > 0).any()
+
+
+def test_how_a_flow_ended_makes_it_no_rarer(words: WordBatch) -> None:
+    outcome = np.array([name in OUTCOME_FIELDS for name in FIELD_NAMES])
+    fields = words.fields.copy()
+    fields[:, outcome] = 0
+    np.testing.assert_array_equal(
+        observe(words, quietly(words), 64), observe(replace(words, fields=fields), quietly(words), 64)
+    )
 
 
 def one_device(words: WordBatch, every_s: float) -> WordBatch:
-    """The same opening over and over, by one device."""
-    opening = np.flatnonzero(~words.is_close & (words.device != UNATTRIBUTED))[:1]
+    """Flows that begin alike over and over, by one device."""
+    opening = np.flatnonzero(words.is_close & (words.device != UNATTRIBUTED))[:1]
     count = 600
     many = take_words(words, np.repeat(opening, count))
     return replace(

@@ -13,7 +13,7 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.testing import FlowSpec, FlowWordEncoder, build_devices, build_flows, build_scores
 from thingwarden.train.corpus import Capture, Family, Part, constant_labels
-from thingwarden.train.thresholds import LOWEST_RARITY_NATS, OWN_SCAN, Scored, prepare, scale_surprise, set_thresholds
+from thingwarden.train.thresholds import LOWEST_STRANGE_NATS, OWN_SCAN, Scored, prepare, scale_surprise, set_thresholds
 
 A = "192.168.1.10"
 DEVICES = build_devices([A])
@@ -44,11 +44,16 @@ def test_the_stricter_family_sets_each_level() -> None:
     assert diluted.evidence_nats == alone.evidence_nats > 1.0
 
 
-def test_rarity_alarms_above_what_harmless_devices_reach() -> None:
-    start = Calibration(rarity_nats=3.0, rarity_cap_nats=3.0)
+def test_strangeness_alarms_above_what_harmless_devices_reach() -> None:
+    start = Calibration(strange_nats=3.0, strange_cap_nats=12.0, rarity_weight=1.0)
     busy = set_thresholds([scored("recorded", 0.1, surprise_nats=9.0)], start)
     quiet = set_thresholds([scored("recorded", 0.1, surprise_nats=1.0)], start)
-    assert busy.rarity_alarm_nats > 3.0 * 50 > quiet.rarity_alarm_nats == LOWEST_RARITY_NATS
+    assert busy.strange_alarm_nats > 3.0 * 50 > quiet.strange_alarm_nats == LOWEST_STRANGE_NATS
+
+
+def test_loudness_is_scaled_by_the_louder_family() -> None:
+    both = set_thresholds([scored("recorded", 0.1), scored("lab", 0.4)], Calibration())
+    assert both.loudness_nats == pytest.approx([np.log(0.4 / 0.6)] * len(both.loudness_nats), abs=1e-4)
 
 
 def test_surprise_is_scaled_by_the_family_that_it_surprises_more() -> None:
