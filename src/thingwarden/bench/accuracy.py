@@ -25,6 +25,7 @@ from thingwarden import __version__
 from thingwarden.bench.ablation import compare_contestants
 from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf
 from thingwarden.bench.contestants import Contestant, ScoringContestant
+from thingwarden.bench.goals import MODEL
 from thingwarden.bench.lab_networks import counted_networks, watch_networks
 from thingwarden.bench.protocols import (
     WEEKS_VIEW,
@@ -35,7 +36,7 @@ from thingwarden.bench.protocols import (
     pool_ranking,
     summarise_contestant,
 )
-from thingwarden.bench.report import MODEL, WITHOUT_LAB, write_reports
+from thingwarden.bench.report import WITHOUT_LAB, write_reports
 from thingwarden.domain.errors import RequestError
 from thingwarden.ingest.lab_corpus import manifest_digest
 from thingwarden.train.corpus import Corpus, load_corpus
@@ -278,19 +279,20 @@ def summarise_run(plan: FoldPlan, cells: Sequence[Cell], origin: Origin | None =
         "source_sha256": sorted({cell["source_sha256"] for cell in cells}),
         "contestants": {name: summarise_contestant(plan, of[name]) for name in names},
         "curves": {name: _curve(of[name]) for name in names},
-        "lab_ablation": _compare_lab(of),
+        "against_baselines": {name: rows for name in RECIPES if (rows := _compare(of, MODEL, name))},
+        "lab_ablation": _compare(of, MODEL, WITHOUT_LAB),
         "cells": len(cells),
         "fit_s": {name: sum(cell.get("fit_s", 0.0) for cell in of[name]) for name in names},
     }
 
 
-def _compare_lab(of: Mapping[str, Sequence[Cell]]) -> list[dict[str, Any]] | None:
-    """The model with the lab and without it, over the folds and seeds that both were measured in."""
-    if MODEL not in of or WITHOUT_LAB not in of:
+def _compare(of: Mapping[str, Sequence[Cell]], one: str, other: str) -> list[dict[str, Any]] | None:
+    """Two contestants over the folds and seeds that both were measured in."""
+    if one not in of or other not in of:
         return None
-    cells = [{(c["view"], c["seed"]): c for c in of[name] if c["view"].isdigit()} for name in (MODEL, WITHOUT_LAB)]
+    cells = [{(c["view"], c["seed"]): c for c in of[name] if c["view"].isdigit()} for name in (one, other)]
     common = sorted(cells[0].keys() & cells[1].keys())
-    records = [[record for key in common for record in one[key]["captures"]] for one in cells]
+    records = [[record for key in common for record in own[key]["captures"]] for own in cells]
     return compare_contestants(records[0], records[1]) if common else None
 
 

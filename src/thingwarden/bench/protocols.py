@@ -28,6 +28,9 @@ Counts = npt.NDArray[np.float64]
 
 SESSIONS_FAMILY: Final = "sentinel-2016"
 DAYS_PER_WEEK: Final = 7.0
+LEAST_TON_ROWS: Final = 100
+"""Rows of a TON_IoT class on either side of a fold from which on it can be learned, and measured."""
+
 WEEKS_VIEW: Final = "weeks-"
 """Cells so named, and by their fold, hold what an outer fold's contestant did in the networks to count in."""
 
@@ -217,6 +220,7 @@ def pool_ton(records: Sequence[dict[str, Any]], normals: str) -> dict[str, Any]:
         "rows": int(rows.sum()),
         "macro_f1": macro_f1(per_class),
         "macro_f1_without_mitm": macro_f1(per_class, without=("mitm",)),
+        "macro_f1_learnable": macro_f1(_score_confusion(_learnable(records, confusion, normals))),
         "macro_f1_mean_of_folds": float(np.mean([fold for fold in folds if fold is not None])) if folds else None,
         "macro_f1_by_pattern": macro_f1(_score_confusion(by_pattern)),
         "tpr": _ratio(confusion[1:, 1:].sum(), rows[1:].sum()),
@@ -226,6 +230,17 @@ def pool_ton(records: Sequence[dict[str, Any]], normals: str) -> dict[str, Any]:
         "fpr_at_threshold": _ratio(flagged[0], rows[0]),
         "f1_per_class": {name: figures["f1"] for name, figures in per_class.items()},
     }
+
+
+def _learnable(records: Sequence[dict[str, Any]], confusion: Counts, normals: str) -> Counts:
+    """The confusion without the classes that a fold cannot show: too few rows held out, or too few left to learn."""
+    total = np.zeros_like(confusion)
+    for record in records:
+        counts = _sum_counts([record], "confusion", normals)
+        held_out = counts.sum(axis=1)
+        is_shown = np.minimum(held_out, confusion.sum(axis=1) - held_out) >= LEAST_TON_ROWS
+        total += counts * is_shown[:, None]
+    return total
 
 
 def _sum_counts(records: Sequence[dict[str, Any]], key: str, normals: str) -> Counts:

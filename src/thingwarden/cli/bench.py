@@ -75,7 +75,7 @@ def accuracy(
     """Measure accuracy by every protocol; a run that was cut off goes on where it stopped."""
     with needs_extra("bench"):
         from thingwarden.bench.accuracy import run_accuracy
-        from thingwarden.bench.report import check_goals
+        from thingwarden.bench.goals import check_goals
 
     summary = run_accuracy(
         data,

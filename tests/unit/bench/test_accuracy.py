@@ -15,7 +15,8 @@ from lab_builder import build_lab
 from thingwarden.bench.accuracy import all_makers, baseline_makers, run_accuracy, source_digest
 from thingwarden.bench.baselines import RECIPES, BaselineFitter, TrainingShelf
 from thingwarden.bench.contestants import Contestant, ScoringContestant
-from thingwarden.bench.report import MODEL, WITHOUT_LAB
+from thingwarden.bench.goals import MODEL
+from thingwarden.bench.report import WITHOUT_LAB
 from thingwarden.domain.errors import InputError, RequestError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.ingest.lab_corpus import LabNetwork, read_network
