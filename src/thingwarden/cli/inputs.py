@@ -17,6 +17,7 @@ from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
     from thingwarden.domain.flow import FlowBatch
+    from thingwarden.ingest.pcap import HearLink
     from thingwarden.ingest.recognise import Format
     from thingwarden.ingest.source import FlowFile
 
@@ -96,8 +97,13 @@ class Input:
         return notes
 
 
-def open_inputs(paths: Sequence[Path], known_format: Format | None) -> list[Input]:
+def open_inputs(paths: Sequence[Path], known_format: Format | None, hear_link: HearLink | None = None) -> list[Input]:
     """Recognise every input before any is read.
+
+    Args:
+        paths: of the inputs.
+        known_format: what all of them are; None to recognise each.
+        hear_link: told what captures say about the link.
 
     Raises:
         InputError: one is of no supported format.
@@ -107,7 +113,7 @@ def open_inputs(paths: Sequence[Path], known_format: Format | None) -> list[Inpu
 
     if sum(path == Path("-") for path in paths) > 1:
         raise RequestError("standard input", "is named more than once", "name it once")
-    return [Input(open_source(path, format=known_format)) for path in paths]
+    return [Input(open_source(path, format=known_format, hear_link=hear_link)) for path in paths]
 
 
 def left_out_counts(counts: Mapping[str, int]) -> dict[str, int]:

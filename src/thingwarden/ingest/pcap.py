@@ -7,7 +7,7 @@ Must never: hold the whole capture; memory is bounded by a chunk of packets and 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import BinaryIO
@@ -15,12 +15,17 @@ from typing import BinaryIO
 import numpy as np
 
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.link_layer import LinkBatch
 from thingwarden.domain.packet import PacketBatch
 from thingwarden.ingest.capture_file import CaptureReader
 from thingwarden.ingest.compression import open_stream
 from thingwarden.ingest.flow_table import FlowTable
+from thingwarden.ingest.link_layer import decode_link_layer
 from thingwarden.ingest.metering import finish_flows, meter_packets
-from thingwarden.ingest.packets import FrameBatch, decode_frames
+from thingwarden.ingest.packets import FrameBatch, decode_layers, decode_packets
+
+HearLink = Callable[[LinkBatch], None]
+"""Called with what each chunk of frames says about the link, in the order of the capture; not where it says nothing."""
 
 
 class PcapSource:
@@ -29,11 +34,13 @@ class PcapSource:
     Args:
         path: the file; also its name in errors.
         stream: its bytes, if already open; else the file is opened and decompressed by content.
+        hear_link: told what the frames say about the link; None where nobody listens.
     """
 
-    def __init__(self, path: Path, *, stream: BinaryIO | None = None) -> None:
+    def __init__(self, path: Path, *, stream: BinaryIO | None = None, hear_link: HearLink | None = None) -> None:
         self._path = path
         self._stream = stream
+        self._hear_link = hear_link
         self._counts: Counter[str] = Counter()
         self._notes: list[str] = []
 
@@ -75,13 +82,21 @@ class PcapSource:
     def _packets(self, stream: BinaryIO) -> Iterator[PacketBatch]:
         reader = CaptureReader(stream, str(self._path), self._counts, self._notes)
         for frames in reader.frames():
-            packets = _in_order([decode_frames(part, self._counts) for part in frames], frames)
+            packets = _in_order([self._decode(part) for part in frames])
             self._counts["frames"] += sum(len(part) for part in frames)
             self._counts["packets"] += len(packets)
             yield packets
 
+    def _decode(self, frames: FrameBatch) -> PacketBatch:
+        layers = decode_layers(frames, self._counts)
+        if self._hear_link is not None:
+            said = decode_link_layer(layers, self._counts)
+            if len(said):
+                self._hear_link(said)
+        return decode_packets(layers, self._counts)
 
-def _in_order(parts: list[PacketBatch], frames: list[FrameBatch]) -> PacketBatch:
+
+def _in_order(parts: list[PacketBatch]) -> PacketBatch:
     """Join the packets of several link types by time; one link type keeps the capture's own order."""
     if len(parts) == 1:
         return parts[0]

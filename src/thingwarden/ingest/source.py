@@ -19,7 +19,7 @@ import numpy.typing as npt
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, Milestones
 from thingwarden.domain.ports import FlowSource
 from thingwarden.ingest.compression import STANDARD_INPUT, display_name, open_stream
-from thingwarden.ingest.pcap import PcapSource
+from thingwarden.ingest.pcap import HearLink, PcapSource
 from thingwarden.ingest.recognise import Format, recognise
 from thingwarden.ingest.ton_iot import TonIotSource
 from thingwarden.ingest.zeek import ZeekSource
@@ -67,12 +67,18 @@ class FlowFile:
         return self.source.batches()
 
 
-def open_source(path: Path, *, format: Format | None = None) -> FlowFile:  # noqa: A002
+def open_source(
+    path: Path,
+    *,
+    format: Format | None = None,  # noqa: A002
+    hear_link: HearLink | None = None,
+) -> FlowFile:
     """Recognise an input by its content and prepare to read it.
 
     Args:
         path: a file, compressed or not, or a pipe; ``-`` is standard input.
         format: what it is, instead of recognising it.
+        hear_link: told what a capture's frames say about the link; logs say nothing.
 
     Raises:
         InputError: it is empty or of no supported format.
@@ -82,9 +88,9 @@ def open_source(path: Path, *, format: Format | None = None) -> FlowFile:  # noq
         stream = stack.enter_context(open_stream(path))
         found = format or recognise(_head(stream), display_name(path))
         if path != STANDARD_INPUT and path.is_file():
-            return FlowFile(path=path, format=found, source=_reader(path, found, None))
+            return FlowFile(path=path, format=found, source=_reader(path, found, None, hear_link))
         stack.pop_all()
-        return FlowFile(path=path, format=found, source=_reader(path, found, stream))
+        return FlowFile(path=path, format=found, source=_reader(path, found, stream, hear_link))
 
 
 def read_flows(
@@ -115,10 +121,10 @@ def _head(stream: BinaryIO) -> bytes:
     return cast(io.BufferedReader, stream).peek(1)
 
 
-def _reader(path: Path, found: Format, stream: BinaryIO | None) -> CountingSource:
+def _reader(path: Path, found: Format, stream: BinaryIO | None, hear_link: HearLink | None) -> CountingSource:
     match found:
         case Format.PCAP | Format.PCAPNG:
-            return PcapSource(path, stream=stream)
+            return PcapSource(path, stream=stream, hear_link=hear_link)
         case Format.ZEEK_TSV:
             return ZeekSource(path, stream)
         case Format.ZEEK_JSON:
