@@ -20,6 +20,7 @@ from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
+    from thingwarden.detect.link_watch import LinkWatch
     from thingwarden.domain.ports import FlowSource
     from thingwarden.model.artifact import Artifact
     from thingwarden.serve.replay import Replay, ReplayResult
@@ -65,18 +66,21 @@ def replay(
 
     Several PATHs are taken as parts of the same traffic. Nothing is changed on the network.
     """
+    from thingwarden.detect.link_watch import LinkWatch
     from thingwarden.serve.replay import write_flows_to
 
     if journal is not None and no_journal:
         raise RequestError("replay", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)
-    sources = open_inputs(paths, format_from_name(format_name))
+    watch = LinkWatch()
+    sources = open_inputs(paths, format_from_name(format_name), watch.observe)
     knowledge = read_knowledge(invocation, alerts, indicators)
     kept = None if no_journal else open_journal(invocation, journal)
     with judging(invocation, ", ".join(path.name for path in paths)) as progress:
-        result = compose_replay(invocation, SourceChain(sources), artifact, kept, progress, knowledge).run()
+        result = compose_replay(invocation, SourceChain(sources), artifact, kept, progress, knowledge, watch).run()
     invocation.remark_all(note for source in sources for note in source.notes)
     invocation.remark_all(knowledge.notes(result.stray_alert_count, result.stray_name_count))
+    invocation.remark_all(f"{mac} claims addresses of others and sent nothing else" for mac in result.stray_link_macs)
     if flows is not None:
         write_flows_to(result, flows)
     show_result(invocation, result)
@@ -115,6 +119,7 @@ def compose_replay(
     journal: Journal | None,
     progress: Callable[[str, int, int | None], None] | None,
     knowledge: Knowledge = NOTHING_KNOWN,
+    link_watch: LinkWatch | None = None,
 ) -> Replay:
     """Join the stages by the settings: the one place that chooses what implements each port."""
     from thingwarden import config
@@ -138,6 +143,7 @@ def compose_replay(
         alerts=knowledge.alerts,
         indicators=knowledge.indicators,
         names=knowledge.names,
+        link_watch=link_watch,
     )
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
     encoder = SentenceEncoder(vocabulary, local_networks=prefixes)

@@ -96,8 +96,7 @@ def incident_panel(
         Text(_facts(incident), style="dim"),
         *_why(incident),
         *_sightings(incident),
-        Text(),
-        _evidence(incident),
+        *((Text(), _evidence(incident)) if incident["detections"] else ()),
         _labelled(plan) if plan else Text("nothing is planned", style="dim"),
     )
     return Panel(body, title=title, title_align="left", border_style=style, padding=(0, 1))

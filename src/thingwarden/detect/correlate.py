@@ -39,7 +39,7 @@ from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
-from thingwarden.domain.sighting import Grade, SightingBatch
+from thingwarden.domain.sighting import NO_FLOW, Grade, SightingBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
 from thingwarden.domain.word import ROLES, Scores, WordBatch
 
@@ -292,10 +292,11 @@ class Correlator:
     def _mark_first(self, columns: EvidenceColumns, flow_count: int) -> EvidenceColumns:
         """The columns with ``is_first`` filled in, in order."""
         self._is_counted = grown(self._is_counted, 2 * flow_count)
-        flow_side = columns.flow * 2 + columns.is_orig
-        is_first = np.zeros(len(flow_side), dtype=np.bool_)
-        is_first[np.unique(flow_side, return_index=True)[1]] = True
-        is_first &= ~self._is_counted[flow_side]
+        rows = np.flatnonzero(columns.flow != NO_FLOW)
+        flow_side = columns.flow[rows] * 2 + columns.is_orig[rows]
+        is_first = np.zeros(len(columns.flow), dtype=np.bool_)
+        is_first[rows[np.unique(flow_side, return_index=True)[1]]] = True
+        is_first[rows] &= ~self._is_counted[flow_side]
         self._is_counted[flow_side] = True
         return replace(columns, is_first=is_first)
 
@@ -468,8 +469,8 @@ class Correlator:
         )
         incident = name_unreachable(incident, tally)
         main = tally.contacts(order[0][0]), tally.peer_count(order[0][0])
-        summary = summarise_incident(incident, *main) + sighting_clause(incident.sightings, incident.confidence)
-        return replace(incident, summary=summary)
+        clause = sighting_clause(incident.sightings, incident.confidence, has_flows=incident.flow_count > 0)
+        return replace(incident, summary=summarise_incident(incident, *main) + clause)
 
 
 def _identify(device: Device, role: int, started_s: float) -> str:

@@ -18,7 +18,7 @@ from thingwarden.detect.evidence import OFFENDER, TARGET, Evidence
 from thingwarden.detect.sightings import HOUR_S
 from thingwarden.detect.tally import instant_from_s
 from thingwarden.domain.device import Device
-from thingwarden.domain.sighting import NO_CLASS, Grade, Sighting, SightingBatch, SightingKind
+from thingwarden.domain.sighting import NO_CLASS, NO_FLOW, Grade, Sighting, SightingBatch, SightingKind
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 
@@ -64,7 +64,8 @@ class Statements:
         device: int32 (m,), index of the device.
         role: int8 (m,), ``OFFENDER`` or ``TARGET``.
         at_s: float64 (m,), Unix seconds; never falls.
-        log_odds: float64 (m,), that the flow is malicious, by the model's loudest word on it so far and the sighting.
+        log_odds: float64 (m,), that the flow is malicious, by the model's loudest word on it so far and the sighting;
+            without a flow, what the sighting says by itself.
         attack_class: int8 (m,), index into ``CLASSES``: the source's, else the model's, else unknown.
         share: float64 (m,), of the alarm level; less where the same was counted in this hour in a lower grade.
     """
@@ -84,7 +85,7 @@ class Statements:
 
 @dataclass(slots=True)
 class _Side:
-    """One end of a flow that a sighting is about, once its device is known."""
+    """One end of a flow, or a device by itself, that a sighting is about, once its device is known."""
 
     device_index: int
     device: Device
@@ -117,13 +118,14 @@ class Corroborator:
     """Hands out sightings when their time has come.
 
     Args:
-        sightings: on the flows whose words will arrive, in any order.
+        sightings: on the flows whose words will arrive, or on devices, in any order.
         evidence_nats: of the model's calibration: log-odds that are zero for what sightings add to.
     """
 
     sightings: SightingBatch
     evidence_nats: float
     _by_side: dict[int, list[int]] = field(init=False)
+    _by_mac: dict[str, list[int]] = field(init=False)
     _awaited: npt.NDArray[np.int64] = field(init=False)
     _sides: dict[int, _Side] = field(default_factory=dict, init=False)
     _source_rank: npt.NDArray[np.int64] = field(init=False)
@@ -137,10 +139,14 @@ class Corroborator:
         order = np.lexsort(
             (-given.grade.astype(np.int8), self._source_rank[given.source], given.is_offender, given.at_s)
         )
-        self._by_side = {}
+        self._by_side, self._by_mac = {}, {}
         for row, side in zip(order.tolist(), (given.flow * 2 + given.is_orig)[order].tolist(), strict=True):
-            self._by_side.setdefault(side, []).append(row)
-        self._awaited = np.unique(given.flow * 2 + given.is_orig)
+            mac = given.sources[int(given.source[row])].mac
+            if mac is None:
+                self._by_side.setdefault(side, []).append(row)
+            else:
+                self._by_mac.setdefault(mac, []).append(row)
+        self._awaited = np.unique((given.flow * 2 + given.is_orig)[given.flow != NO_FLOW])
 
     def testify(self, words: WordBatch, evidence: Evidence, devices: Sequence[Device]) -> Statements | None:
         """What is due while these words arrive; None where nothing is.
@@ -150,12 +156,13 @@ class Corroborator:
             evidence: of these words.
             devices: the encoder's table.
         """
-        if not len(self._awaited):
+        if not len(self._awaited) and not self._by_mac:
             return None
-        heard = self._hear_of(words, devices)
+        heard = self._hear_of(words, devices) if len(self._awaited) else {}
         due = [item for key, side in self._sides.items() for item in self._due(side, heard.get(key), words, evidence)]
         for key in [key for key, side in self._sides.items() if not side.waiting]:
             del self._sides[key]
+        due += self._due_of_devices(words, devices)
         due.sort(key=lambda item: (item.position, item.at_s, self._rank(item.sighting)))
         counted = [(item, share) for item in due if (share := self._count(item, devices)) > 0.0]
         return self._statements(counted) if counted else None
@@ -216,6 +223,27 @@ class Corroborator:
         side.hear(rest, evidence)
         return due
 
+    def _due_of_devices(self, words: WordBatch, devices: Sequence[Device]) -> list[_Due]:
+        """The sightings without a flow that are due in this chunk; they wait until their device is known."""
+        given, now_s, due = self.sightings, words.known_at_s[-1], []
+        ripe = {mac for mac, waiting in self._by_mac.items() if given.at_s[waiting[0]] <= now_s}
+        for device in [device for device in devices if device.mac in ripe] if ripe else []:
+            begun = np.flatnonzero((words.device == device.index) & words.starts_sentence)
+            first_row = int(begun[0]) if len(begun) else -1
+            known_s = float(words.known_at_s[first_row]) if len(begun) else -np.inf
+            waiting = self._by_mac.pop(str(device.mac))
+            ripe.discard(str(device.mac))
+            while waiting and given.at_s[waiting[0]] <= now_s:
+                row = waiting.pop(0)
+                at_s = max(float(given.at_s[row]), known_s)
+                position = max(first_row + 1, int(np.searchsorted(words.known_at_s, at_s)))
+                log_odds = given.sources[int(given.source[row])].log_odds_nats
+                side = _Side(device.index, device, [])
+                due.append(_Due(position, at_s, row, side, log_odds, int(given.attack_class[row])))
+            if waiting:
+                self._by_mac[str(device.mac)] = waiting
+        return due
+
     def _judged(self, sighting: int, side: _Side) -> tuple[float, int]:
         """The flow's log-odds with the sighting, and its class.
 
@@ -271,17 +299,18 @@ class Corroborator:
         )
 
 
-def sighting_clause(sightings: Sequence[Sighting], confidence: float) -> str:
+def sighting_clause(sightings: Sequence[Sighting], confidence: float, *, has_flows: bool = True) -> str:
     """What a summary's sentence adds about sightings; empty without any.
 
     Args:
         sightings: the gravest first.
         confidence: the incident's; below one half the sentence says that the model alone would have said nothing.
+        has_flows: whether the incident is about flows, which the model can find normal.
     """
     if not sightings:
         return ""
     more = f" (and {len(sightings) - 1} more such)" if len(sightings) > 1 else ""
-    but = "" if confidence >= _MODEL_AGREES else "the model finds this traffic normal, but "
+    but = "" if confidence >= _MODEL_AGREES or not has_flows else "the model finds this traffic normal, but "
     return f"; {but}{_happened(sightings[0])}{more}"
 
 
@@ -295,3 +324,5 @@ def _happened(sighting: Sighting) -> str:
             return f"the name {sighting.name} is listed in {sighting.origin}"
         case SightingKind.JA4:
             return f"the TLS fingerprint {sighting.name} is listed in {sighting.origin}"
+        case SightingKind.LINK_LAYER:
+            return f"it {sighting.name}"

@@ -41,9 +41,12 @@ def summarise_incident(incident: Incident, contacts: Sequence[Contact], peer_cou
 
     Args:
         incident: its own summary is not read.
-        contacts: those of its main class, most flows first, at least one.
+        contacts: those of its main class, most flows first; none where no flow speaks for it.
         peer_count: distinct addresses of its main class.
     """
+    if not contacts:
+        sure = format_confidence(incident.confidence)
+        return f"{incident.device.name} looks like {_state(incident)} by what is said on the link, {sure} sure"
     verb = "contacts" if incident.role is Role.OFFENDER else "is contacted by"
     if incident.role is Role.TARGET and contacts[0].is_outbound:
         verb = "is answered by"

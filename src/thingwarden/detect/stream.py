@@ -74,7 +74,7 @@ def _remembered(part: EvidenceColumns) -> EvidenceColumns:
 
 def pick(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:
     """The words at ``rows``, in that order."""
-    return EvidenceColumns(**{item.name: getattr(columns, item.name)[rows] for item in fields(columns)})
+    return columns.take(rows)
 
 
 def join(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:

@@ -7,9 +7,9 @@ Must never: grow with the number of flows, or give another result when the same 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ from thingwarden.domain.flow import (
     address_from_words,
 )
 from thingwarden.domain.incident import Contact, Rhythm
+from thingwarden.domain.sighting import NO_FLOW
 from thingwarden.domain.taxonomy import CLASSES
 
 MAX_CONTACTS: Final = 4096
@@ -69,7 +70,7 @@ class EvidenceColumns:
     """Words of one device in one role that speak for an incident, in order; n words.
 
     Attributes:
-        flow: int64 (n,), row in the flows.
+        flow: int64 (n,), row in the flows; ``NO_FLOW`` for a sighting that belongs to none.
         is_orig, is_close, is_probe: bool (n,), as in ``WordBatch``.
         known_at_s: float64 (n,).
         log_odds: float64 (n,), calibrated.
@@ -98,6 +99,10 @@ class EvidenceColumns:
     calm: npt.NDArray[np.int64]
     number: npt.NDArray[np.int64]
     sighting: npt.NDArray[np.int64]
+
+    def take(self, rows: npt.NDArray[Any] | slice) -> EvidenceColumns:
+        """The words at ``rows`` (indices, boolean mask or slice), in that order."""
+        return EvidenceColumns(**{item.name: getattr(self, item.name)[rows] for item in fields(self)})
 
 
 def has_completed_exchange(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
@@ -135,6 +140,8 @@ class Tally:
     sighting_millionths: int = 0
     sighting_rows: list[int] = field(default_factory=list)
     sighting_count: int = 0
+    stated_millionths: int = 0
+    stated_class_counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(len(CLASSES), dtype=np.int64))
     first_seen_s: float = np.inf
     last_seen_s: float = -np.inf
     has_proven_origin: bool = False
@@ -148,6 +155,27 @@ class Tally:
 
     def add(self, words: EvidenceColumns, flows: FlowBatch) -> None:
         """Count further evidence, in order."""
+        has_flow = words.flow != NO_FLOW
+        if not has_flow.all():
+            self._add_stated(words.take(~has_flow))
+            words = words.take(has_flow)
+        if len(words.flow):
+            self._add_of_flows(words, flows)
+
+    def _add_stated(self, words: EvidenceColumns) -> None:
+        """Count what is told of the device by itself, and belongs to no flow."""
+        self.first_seen_s = min(self.first_seen_s, float(words.known_at_s[0]))
+        self.last_seen_s = max(self.last_seen_s, float(words.known_at_s[-1]))
+        stated = np.rint(probability_from_log_odds(words.log_odds) * _MILLIONTHS)
+        self.stated_millionths = max(self.stated_millionths, int(stated.max()))
+        self.stated_class_counts += np.bincount(words.attack_class, minlength=len(CLASSES))
+        self._remember_sightings(words.sighting)
+
+    def _remember_sightings(self, sighting: npt.NDArray[np.int64]) -> None:
+        room = MAX_SIGHTINGS - len(self.sighting_rows)
+        self.sighting_rows += sighting[:room].tolist()
+
+    def _add_of_flows(self, words: EvidenceColumns, flows: FlowBatch) -> None:
         start = flows.started_at_s[words.flow]
         seen = np.where(words.is_close, flows.ended_at_s[words.flow], np.maximum(start, words.known_at_s))
         self.first_seen_s = min(self.first_seen_s, float(start.min()))
@@ -159,8 +187,7 @@ class Tally:
         self.probability_count += int((~is_sighting).sum())
         self.sighting_millionths += int(probability[is_sighting].sum())
         self.sighting_count += int(is_sighting.sum())
-        room = MAX_SIGHTINGS - len(self.sighting_rows)
-        self.sighting_rows += words.sighting[is_sighting][:room].tolist()
+        self._remember_sightings(words.sighting[is_sighting])
         closed = words.flow[words.is_close]
         self.closed_count += len(closed)
         self.answered_count += int(((flows.resp_packets[closed] > 0) | (flows.resp_bytes[closed] > 0)).sum())
@@ -216,19 +243,26 @@ class Tally:
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Words of evidence by class, int64 (classes,)."""
-        return self.open_class_counts + self.close_class_counts
+        return self.open_class_counts + self.close_class_counts + self.stated_class_counts
 
     @property
     def confidence(self) -> float:
-        """Mean calibrated probability of the words of evidence; sightings count where they do not lower it."""
+        """Mean calibrated probability of the words of evidence; sightings count where they do not lower it.
+
+        What is told of the device by itself is no witness of flows: the most probable of it counts as it is.
+        """
         own = self.probability_millionths / max(self.probability_count, 1)
         count = self.probability_count + self.sighting_count
         joined = (self.probability_millionths + self.sighting_millionths) / max(count, 1)
-        return max(own, joined) / _MILLIONTHS
+        return max(own, joined, self.stated_millionths) / _MILLIONTHS
 
     def class_order(self) -> list[tuple[int, int]]:
-        """Class index and count of words, most frequent first; closing words decide where there are any."""
+        """Class index and count of words, most frequent first; closing words decide where there are any.
+
+        What is told of the device by itself always counts.
+        """
         counts = self.close_class_counts if self.close_class_counts.any() else self.open_class_counts
+        counts = counts + self.stated_class_counts
         order = np.argsort(-counts, kind="stable")
         return [(int(index), int(counts[index])) for index in order if counts[index]]
 

@@ -44,8 +44,8 @@ class LinkBatch:
             nothing is claimed.
         mac: uint64 (n,), to whom the claimed address is said to belong.
         sender_mac: uint64 (n,), who sent the frame.
-        asked: uint64 (n, 2), the address that a question is about; of a DHCP server the gateway that it names; zeros
-            for none.
+        asked: uint64 (n, 2), the address that a question is about; of an answer, to whose question; of a DHCP server,
+            the gateway that it names; zeros for none.
     """
 
     at_s: npt.NDArray[np.float64]

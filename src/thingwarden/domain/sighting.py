@@ -1,4 +1,4 @@
-"""What somebody else's knowledge says about the traffic: a rule's alert, or a listed address or name that was met.
+"""What is known beside the model: a rule's alert, a listed address or name that was met, claims on the link.
 
 In: values from ``detect``. Out: ``SightingBatch``, columns for all of them; ``Sighting``, one line of an incident.
 Must never: hold text of others outside ``Sighting.quote``, which is printable, bounded and shown between quotes.
@@ -26,6 +26,7 @@ class SightingKind(Enum):
     ADDRESS = "address"
     DOMAIN = "domain"
     JA4 = "ja4"
+    LINK_LAYER = "link_layer"
 
 
 class Grade(IntEnum):
@@ -38,24 +39,29 @@ class Grade(IntEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SightingSource:
-    """A rule or a list's entry that was met.
+    """A rule or a list's entry that was met, or what was seen on the link.
 
     Attributes:
         kind: what it recognises.
-        name: of the rule or the entry, in our own words: numbers, addresses and names of printable ASCII.
-        origin: the file that it stands in, with its place there; empty for a rule.
+        name: of the rule or the entry, in our own words: numbers, addresses and names of printable ASCII. Of what was
+            seen on the link, what the device does, as words that follow "it".
+        origin: the file that it stands in, with its place there; empty for a rule and for the link.
         quote: what its author calls it, printable ASCII, bounded; empty where nothing is said.
+        mac: of the device that it is about, where it is about no flow; else None.
+        log_odds_nats: where it is about no flow, what it says by itself; else 0.
     """
 
     kind: SightingKind
     name: str
     origin: str
     quote: str
+    mac: str | None = None
+    log_odds_nats: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
-    """A rule or a list's entry that speaks for an incident.
+    """A rule, a list's entry or something seen on the link that speaks for an incident.
 
     Attributes:
         kind, name, origin, quote: as in ``SightingSource``.
@@ -80,10 +86,10 @@ class SightingBatch:
     """Sightings on flows, as columns of equal length n, in any order.
 
     Attributes:
-        flow: int64 (n,), row of the flow.
+        flow: int64 (n,), row of the flow; ``NO_FLOW`` where its source names a device instead.
         is_orig: bool (n,), which end of the flow the sighting is about: the originator or the responder.
-        is_offender: bool (n,), whether it accuses that end; otherwise that end is the target.
-        at_s: float64 (n,), Unix seconds at which it could be known, within the flow.
+        is_offender: bool (n,), whether it accuses that end or device; otherwise that is the target.
+        at_s: float64 (n,), Unix seconds at which it could be known, within the flow if there is one.
         grade: uint8 (n,), a ``Grade``.
         attack_class: int8 (n,), index into ``taxonomy.CLASSES`` where the source names one, else -1.
         source: int32 (n,), index into ``sources``.
@@ -128,6 +134,9 @@ class SightingBatch:
         """No sighting at all."""
         return cls(**{name: np.zeros(0, dtype=dtype) for name, dtype in SIGHTING_COLUMNS.items()}, sources=())
 
+
+NO_FLOW: Final = -1
+"""In ``SightingBatch.flow``: it is about a device, by what no flow shows."""
 
 NO_CLASS: Final = -1
 """In ``SightingBatch.attack_class``: the source names no class of attack."""

@@ -70,9 +70,15 @@ _NOTHING: Final[_Told] = (np.zeros(0, dtype=np.int64), LinkBatch.empty())
 
 def _told(layers: FrameLayers, rows: Index, is_kept: Mask, **columns: npt.NDArray[Any]) -> _Told:
     """The statements of ``rows`` where ``is_kept``; columns not given are zeros."""
-    blank = {name: np.zeros((len(rows), *shape), dtype) for name, (dtype, shape) in LINK_COLUMNS.items()}
-    typed = {name: column.astype(LINK_COLUMNS[name][0]) for name, column in columns.items()}
-    own = {"at_s": layers.frames.at_s[rows], "segment": _segments(layers, rows), "sender_mac": layers.src_mac[rows]}
+    blank: dict[str, npt.NDArray[Any]] = {
+        name: np.zeros((len(rows), *shape), dtype) for name, (dtype, shape) in LINK_COLUMNS.items()
+    }
+    typed: dict[str, npt.NDArray[Any]] = {name: item.astype(LINK_COLUMNS[name][0]) for name, item in columns.items()}
+    own: dict[str, npt.NDArray[Any]] = {
+        "at_s": layers.frames.at_s[rows],
+        "segment": _segments(layers, rows),
+        "sender_mac": layers.src_mac[rows],
+    }
     batch = LinkBatch(**{**blank, **own, **typed})
     return rows[is_kept], batch.take(is_kept)
 
@@ -129,7 +135,7 @@ def _decode_arp(layers: FrameLayers, counts: Counter[str]) -> _Told:
         address=_mapped(own),
         mac=mac,
         sender_mac=np.where(_is_single(sender), sender, mac),
-        asked=np.where((kind == LinkKind.QUESTION)[:, None], _mapped(asked), 0),
+        asked=np.where((kind == LinkKind.ANNOUNCEMENT)[:, None], np.uint64(0), _mapped(asked)),
     )
 
 
@@ -156,17 +162,16 @@ def _decode_neighbours(layers: FrameLayers, counts: Counter[str]) -> _Told:
     header = layers.payload.starts[np.searchsorted(layers.payload.rows, found.rows)]
     is_v6 = layers.ethertype[np.searchsorted(layers.payload.rows, found.rows)] == ETHERTYPE_IPV6
     is_near = is_v6 & (buffer[header + 7] == 255) & (buffer[found.starts + 1] == 0)
-    columns = _neighbour_columns(buffer, found, need, layers.network.src_address[place], layers.src_mac[found.rows])
+    columns = _neighbour_columns(layers, found, need, place)
     is_sound = is_near & columns.pop("is_sound")
     counts[MALFORMED] += int(len(is_sound) - is_sound.sum())
     return _told(layers, found.rows, is_sound & columns.pop("says_something"), **columns)
 
 
-def _neighbour_columns(
-    buffer: Bytes, found: Layer, need: Index, source: Addresses, sender_mac: npt.NDArray[np.uint64]
-) -> dict[str, npt.NDArray[Any]]:
+def _neighbour_columns(layers: FrameLayers, found: Layer, need: Index, place: Index) -> dict[str, npt.NDArray[Any]]:
     """Columns of ``LinkBatch``; whether each message keeps to the rules; whether it is of any interest."""
-    at = found.starts
+    buffer, at, sender_mac = layers.frames.buffer, found.starts, layers.src_mac[found.rows]
+    source, destination = layers.network.src_address[place], layers.network.dst_address[place]
     kind = u8(buffer, at)
     is_router, is_question, is_answer = (kind == code for code in _ND_BYTES)
     option_mac, is_walked = _link_layer_option(buffer, at + need, found.ends, is_answer)
@@ -177,14 +182,16 @@ def _neighbour_columns(
     is_group = target[:, 0] >> np.uint64(56) == np.uint64(0xFF)
     mac = np.where(is_router & ~has_mac, sender_mac, option_mac)
     claims = np.where(is_question, has_source & has_mac, _is_single(mac))
-    announced = np.where(flags & _SOLICITED, LinkKind.ANSWER, LinkKind.ANNOUNCEMENT)
+    announced = np.where(is_answer & ((flags & _SOLICITED) != 0), LinkKind.ANSWER, LinkKind.ANNOUNCEMENT)
     offered = np.where(lifetime_s > 0, LinkKind.ROUTER, LinkKind.MENTION)
     said = np.where(is_answer[:, None], target, source)
     return {
         "kind": np.select([is_router, is_question], [offered, LinkKind.QUESTION], announced),
         "address": np.where(claims[:, None], said, np.uint64(0)),
         "mac": np.where(claims, mac, np.uint64(0)),
-        "asked": np.where(is_question[:, None], target, np.uint64(0)),
+        "asked": np.select(
+            [is_question[:, None], (announced == LinkKind.ANSWER)[:, None]], [target, destination], np.uint64(0)
+        ),
         "is_sound": is_walked & ~is_group & (~is_router | is_link_local),
         # An advertisement without the override flag takes no address from anybody.
         "says_something": is_question | (claims & (is_router | ((flags & _OVERRIDE) != 0))),

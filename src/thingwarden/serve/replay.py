@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.detect.link_evidence import mac_text, sightings_from_link
+from thingwarden.detect.link_watch import LinkWatch
 from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts, sightings_from_names
 from thingwarden.domain.alert import AlertBatch
 from thingwarden.domain.calibration import Calibration
@@ -95,6 +97,7 @@ class ReplayPlan:
         alerts: what a signature engine said about the same traffic.
         indicators: lists of what is known to be bad.
         names: names on those lists that a sensor heard in the same traffic.
+        link_watch: hears what the source's frames say about the link while they are read.
     """
 
     calibration: Calibration
@@ -106,6 +109,7 @@ class ReplayPlan:
     alerts: AlertBatch | None = None
     indicators: IndicatorSet | None = None
     names: HeardNames | None = None
+    link_watch: LinkWatch | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,6 +150,7 @@ class ReplayResult:
         verdicts: one per flow.
         read_s, judge_s: seconds spent reading, and from flows to orders.
         stray_alert_count, stray_name_count: alerts, and names on lists, that belong to none of the flows.
+        stray_link_macs: hosts found suspect on the link that sent nothing else, so that no device can be accused.
     """
 
     devices: tuple[DeviceSummary, ...]
@@ -164,6 +169,7 @@ class ReplayResult:
     judge_s: float
     stray_alert_count: int = 0
     stray_name_count: int = 0
+    stray_link_macs: tuple[str, ...] = ()
 
     def decisions_for(self, incident_id: str) -> list[Decision]:
         """Decisions that answer one incident, in order."""
@@ -261,6 +267,8 @@ class Replay:
         if plan.indicators is not None and plan.names is not None:
             from_names, self._stray_name_count = sightings_from_names(flows, plan.names, plan.indicators)
             parts.append(from_names)
+        if plan.link_watch is not None:
+            parts.append(sightings_from_link(plan.link_watch.findings, flows, plan.local_networks))
         return SightingBatch.concatenate(parts)
 
     def _judge(self, pipeline: Pipeline, flows: FlowBatch) -> _Closings:
@@ -326,7 +334,13 @@ class Replay:
             judge_s=judge_s,
             stray_alert_count=self._stray_alert_count,
             stray_name_count=self._stray_name_count,
+            stray_link_macs=self._stray_link_macs(),
         )
+
+    def _stray_link_macs(self) -> tuple[str, ...]:
+        watch = self._plan.link_watch
+        suspects = {mac_text(finding.suspect_mac) for finding in watch.findings} if watch is not None else set()
+        return tuple(sorted(suspects - {device.mac for device in self._encoder.devices}))
 
     def _summaries(
         self,
