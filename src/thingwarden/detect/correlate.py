@@ -315,7 +315,7 @@ class Correlator:
                 if end == done:
                     yield self._end(key, track, flows)
                     continue
-                told = self._next_telling(track, at_s[done:end], columns.attack_class[done:end])
+                told = self._next_telling(track, pick(columns, slice(done, end)))
                 end = end if told is None else done + told
                 self._grow(key, track, pick(columns, slice(done, end)), flows)
                 if told is not None:
@@ -372,12 +372,16 @@ class Correlator:
         track.pending, track.is_open, track.last_at_s = [], True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
-    def _next_telling(
-        self, track: _Track, at_s: npt.NDArray[np.float64], attack_class: npt.NDArray[np.int8]
-    ) -> int | None:
-        """After how many of the next words of evidence growth is worth telling; None while it is not."""
+    def _next_telling(self, track: _Track, words: EvidenceColumns) -> int | None:
+        """After how many of the next words of evidence growth is worth telling; None while it is not.
+
+        What is told of the device by itself is rare, and worth it at once.
+        """
         assert track.tally is not None
+        at_s, attack_class = words.known_at_s, words.attack_class
+        stated = np.flatnonzero(words.flow == NO_FLOW)[:1]
         due = int(np.searchsorted(at_s, track.told_at_s + TELLING_S)) + 1
+        due = min([due, *(stated + 1).tolist()])
         missing = np.maximum(2 * track.told_counts, TELLING_WORDS) - track.tally.class_counts
         for class_index in np.unique(attack_class).tolist():
             rows = np.flatnonzero(attack_class == class_index)

@@ -132,9 +132,9 @@ class _Claimant:
         self.insistence += 1
         self.insisted_at_s, self.sender_mac = at_s, sender_mac
 
-    def is_insisting(self, at_s: float) -> bool:
-        """Whether it has claimed unasked often enough, and still does."""
-        return self.insistence >= INSISTENCE and at_s - self.insisted_at_s <= INSISTENCE_GAP_S
+    def insistence_at(self, at_s: float) -> int:
+        """Its unasked claims in a row, if that still goes on."""
+        return self.insistence if at_s - self.insisted_at_s <= INSISTENCE_GAP_S else 0
 
 
 @dataclass(slots=True)
@@ -312,16 +312,15 @@ class LinkWatch:
 
     def _judge(self, key: AddressKey, claimed: _Claimed, at_s: float) -> None:
         """Tell what the claims on one address amount to."""
-        insisting = [item for item in claimed.claimants.values() if item.is_insisting(at_s)]
-        turned = claimed.turned_at_s
+        turned, insistent = claimed.turned_at_s, _insistent(claimed, at_s)
         is_disputed = len(turned) == TURNS and at_s - turned[0] <= SILENCE_S
-        if len(insisting) != 1 and not is_disputed:
+        if insistent is None and not is_disputed:
             return
-        suspect = insisting[0] if len(insisting) == 1 else self._likelier(claimed, key, at_s)
+        suspect = insistent or self._likelier(claimed, key, at_s)
         rival = max((item for item in claimed.claimants.values() if item is not suspect), key=lambda r: r.last_at_s)
         if is_disputed:
             self._tell(FindingKind.TURNS, suspect.sender_mac, rival.mac, key, at_s)
-        if len(insisting) == 1 and rival.last_at_s > suspect.insists_since_s:
+        if insistent is not None and rival.last_at_s > suspect.insists_since_s:
             self._tell(FindingKind.INSISTS, suspect.sender_mac, rival.mac, key, at_s)
             if at_s - suspect.insists_since_s >= LASTING_S:
                 self._tell(FindingKind.INSISTS_LONG, suspect.sender_mac, rival.mac, key, at_s)
@@ -397,6 +396,13 @@ def _statement(batch: LinkBatch, row: int) -> _Statement:
         sender_mac=int(batch.sender_mac[row]),
         asked=(asked[0], asked[1]),
     )
+
+
+def _insistent(claimed: _Claimed, at_s: float) -> _Claimant | None:
+    """Who insists on the address, at least twice as much as any other; hosts that defend theirs insist alike."""
+    ranked = sorted(claimed.claimants.values(), key=lambda item: -item.insistence_at(at_s))
+    most, next_most = ranked[0].insistence_at(at_s), ranked[1].insistence_at(at_s)
+    return ranked[0] if most >= max(INSISTENCE, 2 * next_most) else None
 
 
 def _is_virtual(mac: int) -> bool:

@@ -189,6 +189,7 @@ def _neighbour_columns(layers: FrameLayers, found: Layer, need: Index, place: In
         "kind": np.select([is_router, is_question], [offered, LinkKind.QUESTION], announced),
         "address": np.where(claims[:, None], said, np.uint64(0)),
         "mac": np.where(claims, mac, np.uint64(0)),
+        "sender_mac": np.where(_is_single(sender_mac), sender_mac, mac),
         "asked": np.select(
             [is_question[:, None], (announced == LinkKind.ANSWER)[:, None]], [target, destination], np.uint64(0)
         ),
@@ -245,7 +246,7 @@ def _decode_dhcp(layers: FrameLayers, counts: Counter[str]) -> _Told:
     return _told(
         layers,
         found.rows,
-        is_sound & is_lease,
+        is_sound & is_whole & is_lease,
         kind=np.full(len(place), LinkKind.DHCP_SERVER),
         address=np.where((server != 0)[:, None], _mapped(server), sender),
         mac=layers.src_mac[found.rows],
