@@ -34,8 +34,8 @@ so does the other."""
 LASTING_S: Final = 60.0
 """An insistence of this length is told again."""
 
-ASKED_S: Final = 3.0
-"""An answer this long after a question was asked for."""
+ASKED_S: Final = 1.0
+"""An answer at most this long after a question was asked for; who gets none by then asks again."""
 
 ESTABLISHED_S: Final = 60.0
 """A server or router known for so long is not the newcomer."""

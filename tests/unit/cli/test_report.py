@@ -76,6 +76,13 @@ def test_an_incident_is_told_whole() -> None:
         assert part in shown
 
 
+def test_an_incident_without_flows_shows_no_empty_table() -> None:
+    told = plain_from_value(replace(SIGHTING, kind=SightingKind.LINK_LAYER, name="claims the gateway's address"))
+    shown = _text(incident_panel({**INCIDENT, "detections": [], "sightings": [told]}, [], [], []))
+    assert "claims the gateway's address" in shown
+    assert "loudest" not in shown
+
+
 def test_a_long_plan_is_cut_and_says_so() -> None:
     acts = ("rate_limit", "block_flow", "block_peer", "quarantine", "quarantine")
     refusals = [{**REFUSAL, "reasons": [f"reason {number}"]} for number in range(3)]

@@ -22,7 +22,7 @@ from thingwarden.detect.sightings import sightings_from_addresses, sightings_fro
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.sighting import Grade, Sighting, SightingBatch, SightingKind
+from thingwarden.domain.sighting import NO_FLOW, Grade, Sighting, SightingBatch, SightingKind, SightingSource
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.testing import START_S, FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
 
@@ -48,6 +48,50 @@ def hear(
 
 def alerted(flows: FlowBatch, *alerts: AlertSpec) -> SightingBatch:
     return sightings_from_alerts(flows, build_alerts(alerts))[0]
+
+
+def on_link(mac: str, *at_s: float) -> SightingBatch:
+    """What a device does on the link, at instants, each time in other words."""
+    count = len(at_s)
+    return SightingBatch(
+        flow=np.full(count, NO_FLOW),
+        is_orig=np.ones(count, dtype=np.bool_),
+        is_offender=np.ones(count, dtype=np.bool_),
+        at_s=np.array(at_s) + START_S,
+        grade=np.full(count, Grade.HIGH, dtype=np.uint8),
+        attack_class=np.full(count, CLASS_INDEX[AttackClass.MITM], dtype=np.int8),
+        source=np.arange(count, dtype=np.int32),
+        sources=tuple(
+            SightingSource(
+                kind=SightingKind.LINK_LAYER, name=f"lies {n}", origin="", quote="", mac=mac, log_odds_nats=n / 2
+            )
+            for n in range(count)
+        ),
+    )
+
+
+def test_what_a_device_does_on_the_link_needs_no_flow() -> None:
+    flows = build_flows([FlowSpec(duration_s=1.0), FlowSpec(at_s=20.0, orig_port=2, duration_s=1.0)])
+    heard = hear(flows, on_link(str(DEVICES[1].mac), 5.0, 30.0, 20.5), chunk_words=2)
+    assert [(item.at_s - START_S).tolist() for item in heard] == [[5.0, 20.5]]
+    assert heard[0].device.tolist() == [1, 1]
+    assert heard[0].position.tolist() == [0, 1]
+    assert heard[0].log_odds.tolist() == [0.0, 1.0]
+    assert heard[0].share.tolist() == [1.0, 1.0]
+
+
+def test_it_waits_for_the_word_that_makes_its_device_known() -> None:
+    flows, devices = build_flows([FlowSpec(), FlowSpec(at_s=50.0, orig_port=2)]), build_devices(["192.168.1.99"])
+    sightings = on_link("02:00:00:00:00:aa", 5.0)
+    corroborator, scorer = Corroborator(sightings, EVIDENCE_NATS), ScriptedScorer({})
+    first, second = FlowWordEncoder(DEVICES).encode(flows, 2)
+    evidence = [weigh_words(words, scorer.score(words), Calibration()) for words in (first, second)]
+    assert corroborator.testify(first, evidence[0], devices) is None
+    known = [devices[0], Device(index=1, mac="02:00:00:00:00:aa", address=DEVICES[1].address)]
+    begun = replace(second, starts_sentence=np.array([True, False]))
+    heard = corroborator.testify(begun, evidence[1], known)
+    assert heard is not None
+    assert (heard.position.tolist(), (heard.at_s - START_S).tolist()) == ([1], [50.0])
 
 
 def test_an_alert_comes_between_the_words_around_it() -> None:
@@ -188,3 +232,5 @@ def test_the_sentence_says_where_the_model_alone_would_have_been_silent() -> Non
         "; the model finds this traffic normal, but Suricata signature 7 fired (and 2 more such)"
     )
     assert sighting_clause([], 0.1) == ""
+    lies = [sighting(SightingKind.LINK_LAYER, "claims the gateway's address 192.168.1.1")]
+    assert sighting_clause(lies, 0.3, has_flows=False) == "; it claims the gateway's address 192.168.1.1"

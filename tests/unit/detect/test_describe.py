@@ -50,3 +50,11 @@ def test_further_classes_are_named() -> None:
 )
 def test_confidence_is_never_certainty(confidence: float, text: str) -> None:
     assert format_confidence(confidence) == text
+
+
+def test_what_no_flow_shows_is_said_to_be_seen_on_the_link() -> None:
+    kinds = ((AttackClass.MITM, 2),)
+    incident = build_incident(attack_class=AttackClass.MITM, class_counts=kinds, flow_count=0, confidence=0.5)
+    assert summarise_incident(incident, [], 0) == (
+        "192.168.1.10 looks like traffic interception by what is said on the link, 50 % sure"
+    )

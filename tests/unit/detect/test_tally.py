@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from thingwarden.detect.stream import join
 from thingwarden.detect.tally import (
     MAX_CONTACTS,
     MAX_SIGHTINGS,
@@ -20,6 +21,7 @@ from thingwarden.detect.tally import (
     proto_name,
 )
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.sighting import NO_FLOW
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.testing import FlowSpec, build_flows
 
@@ -147,3 +149,36 @@ def test_sightings_alone_have_their_own_confidence() -> None:
     tally = Tally()
     tally.add(replace(evidence_of(flows), sighting=np.array([0]), log_odds=np.array([-2.9])), flows)
     assert tally.confidence == pytest.approx(0.052154)
+
+
+def stated(log_odds: float, sighting: int) -> EvidenceColumns:
+    """What is told of a device by itself."""
+    mitm = np.array([CLASS_INDEX[AttackClass.MITM]], dtype=np.int8)
+    words = evidence_of(build_flows([FlowSpec(at_s=500.0)]), is_close=False)
+    told = {"flow": np.array([NO_FLOW]), "log_odds": np.array([log_odds]), "sighting": np.array([sighting])}
+    return replace(words, **told, attack_class=mitm, is_first=np.zeros(1, dtype=np.bool_))
+
+
+def test_what_is_told_of_the_device_by_itself_is_no_flow_and_counts_as_it_is() -> None:
+    flows, tally = build_flows([FlowSpec()]), Tally()
+    tally.add(stated(-3.0, 0), flows)
+    tally.add(stated(2.0, 1), flows)
+    assert (tally.flow_count, tally.services, tally.detections(flows)) == (0, {}, ())
+    assert tally.class_order() == [(CLASS_INDEX[AttackClass.MITM], 2)]
+    assert tally.confidence == pytest.approx(1 / (1 + np.exp(-2.0)), abs=1e-6)
+    assert tally.sighting_rows == [0, 1]
+
+
+def test_what_is_told_of_the_device_joins_what_its_flows_say() -> None:
+    flows, tally = build_flows([FlowSpec()]), Tally()
+    both = [evidence_of(flows), stated(-3.0, 0)]
+    tally.add(join(both), flows)
+    assert tally.flow_count == 1
+    assert tally.confidence == pytest.approx(1 / (1 + np.exp(-3.0)), abs=1e-6)
+    assert {index for index, _ in tally.class_order()} == {SCAN, CLASS_INDEX[AttackClass.MITM]}
+    assert tally.last_seen_s > tally.first_seen_s + 400.0
+
+
+def test_words_are_taken_whole() -> None:
+    words = evidence_of(build_flows([FlowSpec(), FlowSpec(at_s=1.0)])).take(slice(1, 2))
+    assert (words.flow.tolist(), words.number.tolist()) == ([1], [2])
