@@ -103,6 +103,14 @@ def test_a_spoofer_that_goes_on_is_proposed_to_be_cut_off() -> None:
     assert all(decision.target.device in (None, incident.device) for decision in result.decisions)
 
 
+def test_behind_a_switch_where_only_half_of_the_lies_are_heard_it_takes_a_minute() -> None:
+    heard = [frame for frame in spoofs(120.0) if frame.data[:6] == mac_bytes(ROUTER[0])]
+    (incident,) = judge([*life(), *heard]).incidents
+    assert (incident.device.mac, incident.role.value) == (SPY[0], "offender")
+    assert "claims another device's address 192.168.1.10 unasked for more than a minute" in incident.summary
+    assert judge([*life(), *heard[:25]]).incidents == ()
+
+
 def test_it_is_told_soon() -> None:
     incident = judge([*life(), *spoofs(120.0)]).incidents[0]
     began_at_s = judge(life()).first_seen_at

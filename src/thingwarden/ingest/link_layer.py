@@ -17,7 +17,15 @@ import numpy.typing as npt
 from thingwarden.domain.link_layer import LINK_COLUMNS, LinkBatch, LinkKind
 from thingwarden.domain.packet import PROTO_ICMP6, PROTO_UDP
 from thingwarden.ingest.gather import Bytes, Index, macs, u8, u16, u32, u64_pairs
-from thingwarden.ingest.packets import ETHERTYPE_IPV4, ETHERTYPE_IPV6, LINK_ETHERNET, PADDING_BYTES, FrameLayers, Layer
+from thingwarden.ingest.packets import (
+    ETHERTYPE_IPV4,
+    ETHERTYPE_IPV6,
+    LINK_ETHERNET,
+    PADDING_BYTES,
+    FrameLayers,
+    Layer,
+    Network,
+)
 
 MALFORMED: Final = "malformed_link_layer"
 TRUNCATED: Final = "truncated_link_layer"
@@ -35,7 +43,7 @@ _ROUTER_ADVERTISEMENT, _SOLICITATION, _ADVERTISEMENT = 134, 135, 136
 _ND_BYTES: Final = {_ROUTER_ADVERTISEMENT: 16, _SOLICITATION: 24, _ADVERTISEMENT: 24}
 _OPTION_SOURCE_MAC, _OPTION_TARGET_MAC = 1, 2
 _SOLICITED, _OVERRIDE = 0x40, 0x20
-_DHCP_SERVER_PORT, _DHCP_CLIENT_PORT = 67, 68
+_DHCP_SERVER_TO_CLIENT: Final = 67 << 16 | 68
 _DHCP_OPTIONS_AT: Final = 240
 _DHCP_MAGIC: Final = 0x63825363
 _DHCP_OFFER, _DHCP_ACK = 2, 5
@@ -88,7 +96,7 @@ def _segments(layers: FrameLayers, rows: Index) -> npt.NDArray[np.uint16]:
     if layers.frames.link_type != LINK_ETHERNET:
         return np.zeros(len(rows), dtype=np.uint16)
     buffer, at = layers.frames.buffer, layers.frames.starts[rows] + 12
-    is_tagged = np.isin(u16(buffer, at), _VLAN_TAGS)
+    is_tagged = np.any([u16(buffer, at) == tag for tag in _VLAN_TAGS], axis=0)
     return np.where(is_tagged, u16(buffer, at + 2) & 0xFFF, 0).astype(np.uint16)
 
 
@@ -139,19 +147,18 @@ def _decode_arp(layers: FrameLayers, counts: Counter[str]) -> _Told:
     )
 
 
-def _ip_rows(layers: FrameLayers, is_wanted: Mask) -> tuple[Layer, Index]:
-    """The transport layer of whole packets that are wanted, and their rows in ``layers.network``."""
-    network = layers.network
-    whole = np.flatnonzero(is_wanted & (network.fragment_offset == 0) & ~network.has_more_fragments)
+def _whole_packets(network: Network, rows: Index) -> tuple[Layer, Index]:
+    """The transport layer of those of ``rows`` that are no fragments, and which these are."""
+    whole = rows[(network.fragment_offset[rows] == 0) & ~network.has_more_fragments[rows]]
     return network.transport.keep(whole), whole
 
 
 def _decode_neighbours(layers: FrameLayers, counts: Counter[str]) -> _Told:
-    is_icmp6 = layers.network.proto == PROTO_ICMP6
-    if not is_icmp6.any():
+    icmp6 = np.flatnonzero(layers.network.proto == PROTO_ICMP6)
+    if not len(icmp6):
         return _NOTHING
     buffer = layers.frames.buffer
-    found, place = _ip_rows(layers, is_icmp6)
+    found, place = _whole_packets(layers.network, icmp6)
     at = np.minimum(found.starts, len(buffer) - PADDING_BYTES)
     need = np.select([u8(buffer, at) == kind for kind in _ND_BYTES], list(_ND_BYTES.values()), 0)
     is_nd = np.flatnonzero((need > 0) & (found.starts < found.ends))
@@ -221,14 +228,16 @@ def _link_layer_option(
 
 
 def _decode_dhcp(layers: FrameLayers, counts: Counter[str]) -> _Told:
-    buffer = layers.frames.buffer
-    found, place = _ip_rows(layers, layers.network.proto == PROTO_UDP)
-    at = np.minimum(found.starts, len(buffer) - PADDING_BYTES)
-    is_reply = (u16(buffer, at) == _DHCP_SERVER_PORT) & (u16(buffer, at + 2) == _DHCP_CLIENT_PORT)
-    is_reply &= found.starts + 4 <= found.ends
-    if not is_reply.any():
+    buffer, network = layers.frames.buffer, layers.network
+    udp = np.flatnonzero((network.proto == PROTO_UDP) & (network.transport_bytes >= 8 + _DHCP_OPTIONS_AT))
+    at = np.minimum(network.transport.starts[udp], len(buffer) - PADDING_BYTES)
+    # One byte first: it rules out nearly everything.
+    udp = udp[buffer[at + 1] == _DHCP_SERVER_TO_CLIENT >> 16]
+    udp = udp[network.transport.starts[udp] + 4 <= network.transport.ends[udp]]
+    udp = udp[u32(buffer, network.transport.starts[udp]) == _DHCP_SERVER_TO_CLIENT]
+    found, place = _whole_packets(network, udp)
+    if not len(place):
         return _NOTHING
-    found, place = found.keep(is_reply), place[is_reply]
     fits = found.starts + 8 + _DHCP_OPTIONS_AT <= found.ends
     counts[TRUNCATED] += int(len(fits) - fits.sum())
     found, place = found.keep(fits), place[fits]
