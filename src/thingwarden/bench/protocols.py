@@ -340,10 +340,15 @@ def _pool_gate(outer: Sequence[Cell], name: str) -> float | None:
 
 
 def spread(seeds: Sequence[Any]) -> Any:
-    """The same tree with mean, least and most over the seeds at every number; other leaves as in the first seed."""
+    """The same tree with mean, least and most over the seeds at every number; other leaves as in the first seed.
+
+    A branch that some seeds did not measure is spread over those that did.
+    """
     first = seeds[0]
-    if isinstance(first, dict):
-        return {key: spread([seed[key] for seed in seeds if key in seed]) for key in first}
+    measured = [seed for seed in seeds if isinstance(seed, dict)]
+    if measured:
+        keys = dict.fromkeys(key for seed in measured for key in seed)
+        return {key: spread([seed[key] for seed in measured if key in seed]) for key in keys}
     numbers = [seed for seed in seeds if isinstance(seed, int | float) and not isinstance(seed, bool)]
     if numbers and len(numbers) == len(seeds):
         return {"mean": float(np.mean(numbers)), "least": float(min(numbers)), "most": float(max(numbers))}

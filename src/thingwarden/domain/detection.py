@@ -22,7 +22,7 @@ class FlowVerdicts:
 
     Attributes:
         malicious_probability: float32 (n,), calibrated; NaN where no closing word was scored.
-        is_malicious: bool (n,), the probability is above the calibrated threshold.
+        is_malicious: bool (n,), evidence of an incident; without time, the probability is above the threshold.
         attack_class: int8 (n,), index into ``taxonomy.CLASSES``: the likeliest attack where malicious, else 0.
         ton_class: int8 (n,), index into ``taxonomy.TON_CLASSES``: the likeliest; -1 where not scored.
         device: int32 (n,), the device whose word was the most suspicious; -1 where not scored.

@@ -113,6 +113,12 @@ def test_spread_over_seeds_keeps_least_and_most() -> None:
     assert merged == {"a": {"mean": 2.0, "least": 1.0, "most": 3.0}, "b": None, "c": "x"}
 
 
+def test_a_branch_that_some_seeds_did_not_measure_is_spread_over_those_that_did() -> None:
+    three = {"mean": 3.0, "least": 3.0, "most": 3.0}
+    assert spread([{"weeks": None}, {"weeks": {"a": 3.0}}]) == {"weeks": {"a": three}}
+    assert spread([{"classes": {}}, {"classes": {"scan": {"recall": 3.0}}}]) == {"classes": {"scan": {"recall": three}}}
+
+
 class Spy(ScoringContestant):
     """Notes what it was allowed to see."""
 
