@@ -6,15 +6,14 @@ Must never: see calibration or test parts in training; threshold and alarm level
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from thingwarden.bench.contestants import FittedScorer
 from thingwarden.bench.shelf import NetworkShelf
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.train.folds import FoldView
 from thingwarden.train.recipe import Recipe
-from thingwarden.train.training import TrainingSet, calibrate
+from thingwarden.train.thresholds import prepare
+from thingwarden.train.training import TrainingSet, scale
 
 
 class FlowLmFitter:
@@ -34,7 +33,6 @@ class FlowLmFitter:
         table = view.ton.take(view.ton_train)
         data = TrainingSet(train=view.train, calibration=view.calibration, table=table, absent=view.absent)
         artifact = self._shelf.train(data, self._recipe, seed, f"{self._recipe.name}-{view.name}-{seed}")
-        calibration = calibrate(view.calibration, artifact)
-        scorer = FlowScorer(replace(artifact, calibration=calibration))
+        artifact = scale(prepare(view.calibration), artifact, artifact.calibration)
         vocabulary = Vocabulary.from_json(artifact.vocabulary)
-        return FittedScorer(vocabulary=vocabulary, scorer=scorer, calibration=calibration)
+        return FittedScorer(vocabulary=vocabulary, scorer=FlowScorer(artifact), calibration=artifact.calibration)

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.evidence import PROBABILITY_FLOOR, QUANTA_PER_NAT, Evidence, weigh_words
-from thingwarden.detect.stream import running_sums
+from thingwarden.detect.stream import Course
 from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.errors import InputError
-from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
+from thingwarden.domain.word import UNATTRIBUTED, Scores, WordBatch
 
 TEMPERATURE_RANGE: Final = (0.25, 8.0)
 LOWEST_FLOW_THRESHOLD: Final = 0.5
@@ -38,6 +38,7 @@ _TIE_NATS: Final = 1e-6
 """Between edges that are equal, so that what many harmless flows reach counts as what the largest share exceeds."""
 
 _HOUR_S: Final = 3600.0
+_NO_HOURS: Final = np.zeros((0, 4), dtype=np.int64)
 _GOLDEN: Final = (5**0.5 - 1) / 2
 
 
@@ -147,10 +148,8 @@ def device_hour_maxima(
         Of class and of strangeness, each float64 (device-hours,), one entry per device and hour in which the device
         said anything.
     """
-    words_of, rows = _Quanta(calibration), []
-    for words, scores in chunks:
-        rows.append(words_of.read(words, scores))
-    hours = np.concatenate([row for row in rows if len(row)]) if any(map(len, rows)) else np.zeros((0, 4), np.int64)
+    quanta = _Quanta(calibration)
+    hours = np.concatenate([_NO_HOURS, *(quanta.read(words, scores) for words, scores in chunks)])
     if not len(hours):
         return np.zeros(0), np.zeros(0)
     _, inverse = np.unique(hours[:, :2], axis=0, return_inverse=True)
@@ -165,25 +164,21 @@ class _Quanta:
     def __init__(self, calibration: Calibration) -> None:
         self._calibration = calibration
         self._drift = round(calibration.drift_nats * QUANTA_PER_NAT)
-        self._said = np.zeros(0, dtype=np.int64)
-        self._calm = np.zeros(0, dtype=np.int64)
+        self._course = Course()
         self._track: dict[tuple[int, int], tuple[int, int, int, int]] = {}
 
     def read(self, words: WordBatch, scores: Scores) -> npt.NDArray[np.int64]:
         """Device, hour and both statistics after each word of evidence, and zeros for hours that hold none."""
         if not len(words):
-            return np.zeros((0, 4), dtype=np.int64)
+            return _NO_HOURS
         evidence = weigh_words(words, scores, self._calibration)
         hours = np.floor(words.known_at_s / _HOUR_S).astype(np.int64)
         known = words.device != UNATTRIBUTED
         quiet = np.unique(np.stack([words.device[known], hours[known]], axis=1), axis=0)
-        self._said, number = running_sums(self._said, words.device, ~words.is_probe)
-        track_key = words.device.astype(np.int64) * len(ROLES) + evidence.role
-        self._calm, calm = running_sums(self._calm, track_key, np.maximum(-evidence.strange, 0))
-        rows = np.flatnonzero((evidence.gain > 0) | (evidence.strange > 0))
+        number, calm = self._course.follow(words, evidence)
         told = [
             self._follow(int(words.device[row]), int(hours[row]), evidence, row, int(number[row]), int(calm[row]))
-            for row in rows.tolist()
+            for row in evidence.telling().tolist()
         ]
         loud = np.array(told, dtype=np.int64).reshape(-1, 4)
         return np.concatenate([np.concatenate([quiet, np.zeros_like(quiet)], axis=1), loud]).astype(np.int64)

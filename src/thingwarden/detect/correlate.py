@@ -23,16 +23,7 @@ from thingwarden.detect.attribution import Question, choose_witnesses, classes_t
 from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Statements, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
-from thingwarden.detect.stream import (
-    Stream,
-    group_by_track,
-    grown,
-    join,
-    merge_streams,
-    pick,
-    running_sums,
-    within_reach,
-)
+from thingwarden.detect.stream import Course, Stream, group_by_track, grown, join, merge_streams, pick, within_reach
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.detect.unreachable import name_unreachable
 from thingwarden.domain.calibration import Calibration
@@ -41,7 +32,7 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role
 from thingwarden.domain.sighting import NO_FLOW, Grade, SightingBatch
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES
-from thingwarden.domain.word import ROLES, Scores, WordBatch
+from thingwarden.domain.word import Scores, WordBatch
 
 _ROOM_BITS: Final = 32
 """Word i stands at position (i + 1) << 32, which leaves room before it for as many sightings, each at its own."""
@@ -144,8 +135,7 @@ class Correlator:
         self._corroborator = Corroborator(given, calibration.evidence_nats)
         self._tracks: dict[tuple[int, int], _Track] = {}
         self._retired: list[tuple[tuple[int, int], _Track]] = []
-        self._word_counts = np.zeros(0, dtype=np.int64)
-        self._calm = np.zeros(0, dtype=np.int64)
+        self._course = Course()
         self._is_counted = np.zeros(0, dtype=np.bool_)
         self._questions: list[Question] = []
         self._accusations: list[Accusation] = []
@@ -170,10 +160,8 @@ class Correlator:
             return []
         steps = self._retire_evicted(words, flows)
         evidence = weigh_words(words, scores, self._calibration)
-        rows = np.flatnonzero((evidence.gain > 0) | (evidence.strange > 0))
-        self._word_counts, number = running_sums(self._word_counts, words.device, ~words.is_probe)
-        track_key = words.device.astype(np.int64) * len(ROLES) + evidence.role
-        self._calm, calm = running_sums(self._calm, track_key, np.maximum(-evidence.strange, 0))
+        rows = evidence.telling()
+        number, calm = self._course.follow(words, evidence)
         stream = Stream(
             device=words.device[rows],
             role=evidence.role[rows],
@@ -283,7 +271,7 @@ class Correlator:
             gain=np.rint(statements.share * self._alarm).astype(np.int64),
             strange=np.zeros(len(rows), dtype=np.int64),
             calm=np.zeros(len(rows), dtype=np.int64),
-            number=self._word_counts[statements.device] - np.array(later, dtype=np.int64),
+            number=self._course.said[statements.device] - np.array(later, dtype=np.int64),
             sighting=rows,
         )
         position = (statements.position << _ROOM_BITS) + np.arange(1, len(rows) + 1)

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.calibration import TAIL_SHARES, Calibration
+from thingwarden.domain.calibration import TAIL_NATS, Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
@@ -34,8 +34,6 @@ _DIRECTION_NATS: Final = 1.0
 
 _BLAME_NATS: Final = 3.0
 """The same for attacks that the originator commits by definition; the head needs odds of 20 to 1."""
-
-_TAIL_NATS: Final = -np.log(TAIL_SHARES)
 
 _UNKNOWN: Final = CLASS_INDEX[AttackClass.UNKNOWN]
 
@@ -74,6 +72,10 @@ class Evidence:
     log_odds: npt.NDArray[np.float64]
     attack_class: npt.NDArray[np.int8]
     role: npt.NDArray[np.int8]
+
+    def telling(self) -> npt.NDArray[np.int64]:
+        """Rows of the words that add to either statistic."""
+        return np.flatnonzero((self.gain > 0) | (self.strange > 0))
 
 
 def malicious_log_odds(class_probability: npt.NDArray[np.floating], temperature: float) -> npt.NDArray[np.float64]:
@@ -155,7 +157,7 @@ def _strangeness(
 ) -> npt.NDArray[np.float64]:
     """How unlike harmless flows words are, in how loud they are and how rarely a flow begins so, less the calibrated
     middle; a class that nobody taught is quieter than a known one, and still louder than what is harmless."""
-    loudness = np.interp(log_odds, calibration.loudness_nats, _TAIL_NATS, left=0.0)
+    loudness = np.interp(log_odds, calibration.loudness_nats, TAIL_NATS, left=0.0)
     beyond = np.maximum(log_odds - calibration.loudness_nats[-1], 0.0)
     cap = calibration.strange_cap_nats
     strange = np.minimum(loudness + beyond, cap) + calibration.rarity_weight * np.minimum(rarity_nats, cap)

@@ -14,8 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.attribution import WINDOW_WORDS
+from thingwarden.detect.evidence import Evidence
 from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
-from thingwarden.domain.word import ROLES
+from thingwarden.domain.word import ROLES, WordBatch
 
 _Kind = TypeVar("_Kind", bound=np.generic)
 
@@ -81,6 +82,25 @@ def join(parts: Sequence[EvidenceColumns]) -> EvidenceColumns:
     """The words of at least one part, one after the other."""
     names = [item.name for item in fields(EvidenceColumns)]
     return EvidenceColumns(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+class Course:
+    """How far devices have come, from chunk to chunk: by this both statistics lose what quiet words take off.
+
+    Attributes:
+        said: int64, words of each device so far, probes aside.
+    """
+
+    def __init__(self) -> None:
+        self.said = np.zeros(0, dtype=np.int64)
+        self._calm = np.zeros(0, dtype=np.int64)
+
+    def follow(self, words: WordBatch, evidence: Evidence) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Of each of at least one word, how many its device has said, and quanta of calm of its device and role."""
+        self.said, number = running_sums(self.said, words.device, ~words.is_probe)
+        key = words.device.astype(np.int64) * len(ROLES) + evidence.role
+        self._calm, calm = running_sums(self._calm, key, np.maximum(-evidence.strange, 0))
+        return number, calm
 
 
 def running_sums(

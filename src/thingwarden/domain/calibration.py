@@ -23,6 +23,9 @@ CALIBRATION_VERSION: Final = 3
 TAIL_SHARES: Final = (0.5, 0.2, 0.1, 0.05, 0.02, 0.01, 0.005, 0.002, 0.001)
 """Shares of harmless flows; ``surprise_nats`` and ``loudness_nats`` say what so many of them exceed."""
 
+TAIL_NATS: Final = tuple(-math.log(share) for share in TAIL_SHARES)
+"""How rare it is to be in each of these tails."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
@@ -57,8 +60,8 @@ class Calibration:
     drift_nats: float = 0.05
     alarm_level_nats: float = 16.0
     strange_alarm_nats: float = 60.0
-    surprise_nats: tuple[float, ...] = tuple(-math.log(share) for share in TAIL_SHARES)
-    loudness_nats: tuple[float, ...] = tuple(-math.log(share) for share in TAIL_SHARES)
+    surprise_nats: tuple[float, ...] = TAIL_NATS
+    loudness_nats: tuple[float, ...] = TAIL_NATS
     shrinkage_words: float = 1e9
     rarity_weight: float = 0.5
     strange_nats: float = 3.2

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from thingwarden.domain.calibration import TAIL_SHARES, Calibration
+from thingwarden.domain.calibration import TAIL_NATS, TAIL_SHARES, Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 
@@ -33,7 +33,6 @@ MOST_REMEMBERED: Final = 4096.0
 
 _NEVER: Final = np.iinfo(np.int64).min
 _FIRST_DEVICES: Final = 64
-_TAIL_NATS: Final = -np.log(TAIL_SHARES)
 
 Floats = npt.NDArray[np.float32]
 Rows = npt.NDArray[np.int64]
@@ -188,7 +187,7 @@ class HabitMemory:
         closes = np.flatnonzero(words.is_close[rows])
         nats = self._surprise(words.fields[rows[closes]], device[stretch[closes]])
         bins = np.searchsorted(self._edges_nats, nats, side="right")
-        rare = np.interp(nats, self._edges_nats, _TAIL_NATS, left=0.0)
+        rare = np.interp(nats, self._edges_nats, TAIL_NATS, left=0.0)
         rare += np.maximum(nats - self._edges_nats[-1], 0.0) * self._slope()
         rare = np.maximum(rare - self._allowance[device[stretch[closes]], bins], 0.0)
         rarity[rows[closes]] = rare
@@ -211,7 +210,7 @@ class HabitMemory:
     def _slope(self) -> float:
         """Nats of rarity per nat of surprise beyond the last edge."""
         span_nats = max(float(self._edges_nats[-1] - self._edges_nats[-3]), 1e-6)
-        return float(_TAIL_NATS[-1] - _TAIL_NATS[-3]) / span_nats
+        return (TAIL_NATS[-1] - TAIL_NATS[-3]) / span_nats
 
 
 def _breaks(device: Rows, epoch: Rows, starts: npt.NDArray[np.bool_]) -> Rows:

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.calibrate import (
-    HIGHEST_FLOW_THRESHOLD,
     LOWEST_ALARM_NATS,
     OPEN_EVIDENCE_RANGE_NATS,
     choose_alarm_level,
@@ -24,7 +23,7 @@ from thingwarden.detect.calibrate import (
     shrinkage_words,
     tail_edges,
 )
-from thingwarden.detect.evidence import malicious_log_odds
+from thingwarden.detect.evidence import malicious_log_odds, probability_from_log_odds
 from thingwarden.domain.calibration import TAIL_SHARES, Calibration
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.word import UNATTRIBUTED, Scores, WordBatch
@@ -47,7 +46,6 @@ OWN_SCAN: Final = b"benign:owner_scan"
 QUANTILES: Final = {"recorded": 1.0, "lossy": 1.0, "lab": 0.98}
 """Of the device-hours of each family: recorded ones are few, and none may alarm; of simulated ones one in fifty may,
 for loud hours cluster on a few devices that an invented maker gave the manners of malware."""
-
 
 LOSSY_SEED: Final = 7
 
@@ -137,8 +135,8 @@ def _by_family(scored: Sequence[Scored]) -> Iterable[tuple[str, list[Scored]]]:
 
 
 def _flow_threshold(members: Sequence[Scored], start: Calibration) -> float:
-    loudest = {f"{number}": _probability(item, start) for number, item in enumerate(members)}
-    return min(choose_flow_threshold(loudest, FLOW_BUDGET), HIGHEST_FLOW_THRESHOLD)
+    loudest = {f"{number}": probability_from_log_odds(_loudest(item, start)) for number, item in enumerate(members)}
+    return choose_flow_threshold(loudest, FLOW_BUDGET)
 
 
 def _evidence_nats(members: Sequence[Scored], start: Calibration) -> float:
@@ -162,8 +160,7 @@ def _loudness_nats(families: Sequence[tuple[str, list[Scored]]], start: Calibrat
 
 
 def _closing_log_odds(item: Scored, calibration: Calibration) -> npt.NDArray[np.float64]:
-    said = item.words.is_close & (item.words.device != UNATTRIBUTED)
-    return malicious_log_odds(item.scores.class_probability[said], calibration.temperature)
+    return malicious_log_odds(item.scores.class_probability[_closes(item)], calibration.temperature)
 
 
 def _loudest(item: Scored, calibration: Calibration, *, is_close: bool = True) -> npt.NDArray[np.float64]:
@@ -175,11 +172,10 @@ def _loudest(item: Scored, calibration: Calibration, *, is_close: bool = True) -
     return loudest
 
 
-def _probability(item: Scored, calibration: Calibration) -> npt.NDArray[np.float64]:
-    return np.asarray(0.5 * (1.0 + np.tanh(0.5 * np.maximum(_loudest(item, calibration), -700.0))))
-
-
 def _surprise(item: Scored) -> npt.NDArray[np.float32]:
     """Of how the flows of a part's devices began, float32 (k,)."""
-    is_asked = item.words.is_close & (item.words.device != UNATTRIBUTED)
-    return np.asarray(item.scores.surprise_nats[is_asked])
+    return np.asarray(item.scores.surprise_nats[_closes(item)])
+
+
+def _closes(item: Scored) -> npt.NDArray[np.bool_]:
+    return np.asarray(item.words.is_close & (item.words.device != UNATTRIBUTED))

@@ -187,9 +187,20 @@ def calibrate(parts: Sequence[Part], artifact: Artifact, start: Calibration | No
         start: everything that is not set here.
     """
     known = prepare(parts)
-    raw = replace(artifact, calibration=start or Calibration())
-    scaled = scale_surprise(score_parts(known, raw), raw.calibration)
-    return set_thresholds(score_parts(known, replace(artifact, calibration=scaled)), scaled)
+    scaled = scale(known, artifact, start or Calibration())
+    return set_thresholds(score_parts(known, scaled), scaled.calibration)
+
+
+def scale(known: Sequence[tuple[str, Part]], artifact: Artifact, start: Calibration) -> Artifact:
+    """The artifact that knows how surprise is spread over harmless flows; nothing else of ``start`` is changed.
+
+    Args:
+        known: harmless parts by family, see ``thresholds.prepare``.
+        artifact: the trained model.
+        start: everything that is not set here.
+    """
+    raw = replace(artifact, calibration=start)
+    return replace(artifact, calibration=scale_surprise(score_parts(known, raw), start))
 
 
 def score_parts(parts: Sequence[tuple[str, Part]], artifact: Artifact) -> list[Scored]:
