@@ -35,7 +35,8 @@ from thingwarden.train.folds import FoldPlan, FoldView, load_plan, view_fold
 from thingwarden.train.network import FlowLanguageModel
 from thingwarden.train.recipe import Recipe
 from thingwarden.train.thinning import fit_vocabulary
-from thingwarden.train.training import TrainingSet, assemble_artifact, calibrate, train_network
+from thingwarden.train.thresholds import prepare
+from thingwarden.train.training import TrainingSet, assemble_artifact, scale, train_network
 
 DEFAULT_RECIPES: Final = tuple(
     Path("recipes") / f"{name}.toml" for name in ("nano", "nano-attention", "small", "nano-distilled")
@@ -82,11 +83,12 @@ class TwinFitter:
         trained = train_network(data, self._recipe, seed, known=self._known)
         self._known[self._recipe.substance()] = trained.model
         artifact = assemble_artifact(trained, self._recipe, Path(f"{self._recipe.name}-{view.name}-{seed}"))
+        artifact = scale(prepare(view.calibration), artifact, artifact.calibration)
         self.exact = FlowScorer(replace(artifact, network=export_network(trained.model)))
         return FittedScorer(
             vocabulary=trained.vocabulary,
             scorer=FlowScorer(artifact),
-            calibration=calibrate(view.calibration, artifact),
+            calibration=artifact.calibration,
         )
 
 
