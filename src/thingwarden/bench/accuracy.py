@@ -12,7 +12,7 @@ import importlib.util
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -305,10 +305,15 @@ def _curve(cells: Sequence[Cell]) -> dict[str, list[float]] | None:
 def source_digest() -> str:
     """SHA-256 over the source that decides a figure: cells of a report should share it; it says where they do not."""
     digest = hashlib.sha256()
-    for stage in DECIDING_STAGES:
-        for path in sorted((Path(thingwarden.__path__[0]) / stage).rglob("*.py")):
-            digest.update(path.read_bytes())
+    for path in stage_files(DECIDING_STAGES):
+        digest.update(path.read_bytes())
     return digest.hexdigest()
+
+
+def stage_files(stages: Iterable[str]) -> Iterator[Path]:
+    """Every source file of these stages, stage by stage, by name."""
+    for stage in stages:
+        yield from sorted((Path(thingwarden.__path__[0]) / stage).rglob("*.py"))
 
 
 def cache_folder() -> Path:

@@ -10,14 +10,13 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-import thingwarden
+from thingwarden.bench.accuracy import stage_files
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ArtifactError
 from thingwarden.encode.vocabulary import Vocabulary
@@ -97,16 +96,10 @@ def training_key(data: TrainingSet, recipe: Recipe, seed: int) -> str:
     _update(digest, data.table)
     absent = sorted(attack_class.value for attack_class in data.absent)
     digest.update(json.dumps([absent, recipe.substance(), seed, torch.__version__]).encode())
-    for path in _learning_source():
-        digest.update(path.read_bytes())
+    for path in stage_files(LEARNING_STAGES):
+        if path.name not in SET_AFTERWARDS:
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:32]
-
-
-def _learning_source() -> Iterator[Path]:
-    for stage in LEARNING_STAGES:
-        for path in sorted((Path(thingwarden.__path__[0]) / stage).rglob("*.py")):
-            if path.name not in SET_AFTERWARDS:
-                yield path
 
 
 def _update(digest: Any, columns: Any) -> None:
