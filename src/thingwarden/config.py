@@ -14,20 +14,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from thingwarden.detect.correlate import CorrelationSettings
+from thingwarden.domain.address import IpAddress, IpNetwork
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.flow import IpAddress
 from thingwarden.domain.response import Act
 from thingwarden.respond.policy import PolicySettings
-
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 """Environment variable that names the file when ``--config`` does not."""

@@ -15,10 +15,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.domain.address import IpAddress
 from thingwarden.domain.device import Device
-from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, IpAddress, address_from_words, words_from_address
+from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, address_from_words, words_from_address
 from thingwarden.domain.incident import Contact, Incident, Role
-from thingwarden.domain.response import Act, Decision, Proposal, Receipt, ReceiptStatus, Target
+from thingwarden.domain.response import (
+    ACTS_WITHIN,
+    Act,
+    Capability,
+    Decision,
+    Proposal,
+    Reach,
+    Receipt,
+    ReceiptStatus,
+    Target,
+)
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
 from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
@@ -279,21 +290,37 @@ class RecordingEnforcer:
     """
 
     name = "recording"
+    capability = Capability(reach=Reach.REMOTE, acts=ACTS_WITHIN[Reach.REMOTE], ends_by_itself=True)
 
     def __init__(self, answer: Callable[[Decision], ReceiptStatus] = lambda _: ReceiptStatus.APPLIED) -> None:
         self._answer = answer
+        self._held: dict[str, Decision] = {}
         self.applied: list[Decision] = []
         self.revoked: list[Decision] = []
 
     def apply(self, decision: Decision, now: datetime) -> Receipt:
         """Remember the decision."""
         self.applied.append(decision)
-        return self._receipt(decision, self._answer(decision), now)
+        status = self._answer(decision)
+        if status is ReceiptStatus.APPLIED:
+            self._held[decision.decision_id] = decision
+            self._held.pop(decision.replaces or "", None)
+        return self._receipt(decision, status, now)
 
     def revoke(self, decision: Decision, now: datetime) -> Receipt:
         """Remember that the decision was undone."""
         self.revoked.append(decision)
+        self._held.pop(decision.decision_id, None)
         return self._receipt(decision, ReceiptStatus.REVOKED, now)
+
+    def in_force(self, now: datetime) -> tuple[Receipt, ...]:
+        """What was applied, neither revoked nor over."""
+        self._held = {name: item for name, item in self._held.items() if item.expires_at > now}
+        return tuple(self._receipt(item, ReceiptStatus.APPLIED, now) for item in self._held.values())
+
+    def release_all(self, now: datetime) -> tuple[Receipt, ...]:
+        """Forget everything that is held."""
+        return tuple(self.revoke(item, now) for item in list(self._held.values()))
 
     def _receipt(self, decision: Decision, status: ReceiptStatus, now: datetime) -> Receipt:
         return Receipt(

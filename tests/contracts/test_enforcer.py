@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from thingwarden.domain.ports import Enforcer
-from thingwarden.domain.response import ReceiptStatus
+from thingwarden.domain.response import ACTS_WITHIN, ReceiptStatus
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision
 
@@ -36,3 +36,23 @@ def test_what_was_applied_can_be_revoked_twice(enforcer: Enforcer) -> None:
 
 def test_undoing_what_never_was_succeeds(enforcer: Enforcer) -> None:
     assert enforcer.revoke(build_decision(), ManualClock()()).status is ReceiptStatus.REVOKED
+
+
+def test_it_can_do_only_what_its_place_allows(enforcer: Enforcer) -> None:
+    assert enforcer.capability.acts <= ACTS_WITHIN[enforcer.capability.reach]
+
+
+def test_in_force_is_what_was_applied_and_not_undone(enforcer: Enforcer) -> None:
+    clock, decision = ManualClock(), build_decision()
+    is_applied = enforcer.apply(decision, clock()).status is ReceiptStatus.APPLIED
+    held = [receipt.decision_id for receipt in enforcer.in_force(clock.advance(1))]
+    assert held == ([decision.decision_id] if is_applied else [])
+    enforcer.revoke(decision, clock.advance(1))
+    assert enforcer.in_force(clock()) == ()
+
+
+def test_releasing_everything_leaves_nothing(enforcer: Enforcer) -> None:
+    clock, decision = ManualClock(), build_decision()
+    enforcer.apply(decision, clock())
+    assert all(receipt.status is ReceiptStatus.REVOKED for receipt in enforcer.release_all(clock.advance(1)))
+    assert enforcer.in_force(clock()) == ()

@@ -67,7 +67,7 @@ targets = st.builds(
     is_inbound=st.booleans(),
     packets_per_s=st.none() | st.integers(-1, 2_000_000),
     domain=st.none() | st.just("example.org"),
-    client_id=st.none() | st.just("plug"),
+    username=st.none() | st.just("plug"),
 )
 contacts = st.lists(
     st.builds(

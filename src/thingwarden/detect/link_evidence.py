@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.link_watch import FindingKind, LinkFinding
-from thingwarden.detect.lookup import IpNetwork, is_within
+from thingwarden.detect.lookup import is_within
+from thingwarden.domain.address import IpNetwork
 from thingwarden.domain.flow import FlowBatch, address_from_words
 from thingwarden.domain.sighting import NO_FLOW, Grade, SightingBatch, SightingKind, SightingSource
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass

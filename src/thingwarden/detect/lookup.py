@@ -6,17 +6,16 @@ Must never: run Python per row, or answer by a hash alone.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.domain.address import IpNetwork
 from thingwarden.domain.flow import FlowBatch, words_from_address
 
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 Addresses = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.lookup import (
-    IpNetwork,
     Rows,
     distinct_addresses,
     exact_keys,
@@ -23,6 +22,7 @@ from thingwarden.detect.lookup import (
     is_within,
     join_flows,
 )
+from thingwarden.domain.address import IpNetwork
 from thingwarden.domain.alert import UNKNOWN_SIDE, AlertBatch
 from thingwarden.domain.flow import FlowBatch, address_from_words
 from thingwarden.domain.heard_name import HeardNames

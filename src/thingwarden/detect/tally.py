@@ -15,13 +15,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.detect.evidence import probability_from_log_odds
+from thingwarden.domain.address import IpAddress
 from thingwarden.domain.detection import Detection
 from thingwarden.domain.flow import (
     CONN_STATE_CODE,
     CONN_STATES,
     MOST_MILESTONES,
     FlowBatch,
-    IpAddress,
     address_from_words,
 )
 from thingwarden.domain.incident import Contact, Rhythm

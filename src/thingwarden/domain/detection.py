@@ -12,7 +12,7 @@ from datetime import datetime
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import IpAddress
+from thingwarden.domain.address import IpAddress
 from thingwarden.domain.taxonomy import AttackClass
 
 

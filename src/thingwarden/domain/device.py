@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from thingwarden.domain.flow import IpAddress
+from thingwarden.domain.address import IpAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

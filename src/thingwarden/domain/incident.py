@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
 
+from thingwarden.domain.address import IpAddress
 from thingwarden.domain.detection import Detection
 from thingwarden.domain.device import Device
-from thingwarden.domain.flow import IpAddress
 from thingwarden.domain.sighting import Sighting
 from thingwarden.domain.taxonomy import TECHNIQUES, AttackClass
 

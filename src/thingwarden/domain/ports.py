@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from thingwarden.domain.flow import FlowBatch
-from thingwarden.domain.response import Decision, Receipt
+from thingwarden.domain.response import Capability, Decision, Receipt
 from thingwarden.domain.word import Scores, WordBatch
 
 
@@ -37,14 +37,28 @@ class Scorer(Protocol):
 
 
 class Enforcer(Protocol):
-    """Something that puts decisions into force, or says that it would."""
+    """Something that puts decisions into force, or says that it would; a refusal is a receipt, never an exception."""
 
     @property
     def name(self) -> str:
         """What receipts call it."""
 
+    @property
+    def capability(self) -> Capability:
+        """What it can do from where it stands."""
+
     def apply(self, decision: Decision, now: datetime) -> Receipt:
-        """Put a decision into force; whole or not at all. A refusal is a receipt with status ``failed``."""
+        """Put a decision into force, whole or not at all; what it ``replaces`` ends in the same moment."""
 
     def revoke(self, decision: Decision, now: datetime) -> Receipt:
-        """Undo exactly this decision; undoing what is not in force succeeds."""
+        """Undo exactly this decision and say what it cut; undoing what is not in force succeeds."""
+
+    def in_force(self, now: datetime) -> tuple[Receipt, ...]:
+        """What is really in force, asked of the network itself: one receipt each, ``applied``, with its counters.
+
+        Raises:
+            EnforcementError: the network cannot be asked.
+        """
+
+    def release_all(self, now: datetime) -> tuple[Receipt, ...]:
+        """Undo everything at once, known or not: one ``revoked`` receipt each; ``failed`` where something remains."""

@@ -9,13 +9,29 @@ from __future__ import annotations
 import ipaddress
 from datetime import datetime
 
-from thingwarden.domain.response import Act, Decision, Receipt, ReceiptStatus, Target
+from thingwarden.domain.response import (
+    ACTS_WITHIN,
+    Act,
+    Capability,
+    Decision,
+    Reach,
+    Receipt,
+    ReceiptStatus,
+    Target,
+)
 
 
 class DryRunEnforcer:
-    """Answers every decision with what would have been done."""
+    """Answers every decision with what would have been done.
+
+    Args:
+        reach: where the enforcer would stand that it speaks for.
+    """
 
     name = "dry-run"
+
+    def __init__(self, reach: Reach = Reach.GATEWAY) -> None:
+        self.capability = Capability(reach=reach, acts=ACTS_WITHIN[reach], ends_by_itself=True)
 
     def apply(self, decision: Decision, now: datetime) -> Receipt:
         """Say what would be put into force."""
@@ -24,6 +40,14 @@ class DryRunEnforcer:
     def revoke(self, decision: Decision, now: datetime) -> Receipt:
         """Say that there is nothing to undo."""
         return self._receipt(decision, now, "nothing to undo; nothing had changed", ReceiptStatus.REVOKED)
+
+    def in_force(self, now: datetime) -> tuple[Receipt, ...]:
+        """Nothing ever is."""
+        return ()
+
+    def release_all(self, now: datetime) -> tuple[Receipt, ...]:
+        """Nothing is held."""
+        return ()
 
     def _receipt(
         self, decision: Decision, now: datetime, detail: str, status: ReceiptStatus = ReceiptStatus.DRY_RUN

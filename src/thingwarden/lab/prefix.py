@@ -11,11 +11,10 @@ import contextlib
 import ipaddress
 import re
 from collections.abc import Iterable
-from typing import Final, TypeAlias
+from typing import Final
 
+from thingwarden.domain.address import IpNetwork
 from thingwarden.domain.errors import RequestError
-
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 LAN: Final = ipaddress.IPv4Network("10.77.0.0/24")
 LAN6: Final = ipaddress.IPv6Network("2001:db8:77::/64")

@@ -16,7 +16,7 @@ _VERBS: Final = {
     Act.RATE_LIMIT: "Limit {target} to {rate} packets a second.",
     Act.BLOCK_FLOW: "Block {target}.",
     Act.SINKHOLE: "Answer DNS questions for {target} with nothing.",
-    Act.MQTT_DENY: "Deny {target} at the broker.",
+    Act.MQTT_DENY: "Deny {target}.",
     Act.BLOCK_PEER: "Block {peer} for every device.",
     Act.QUARANTINE: "Quarantine {device}.",
     Act.ISOLATE: "Cut {device} off.",

@@ -13,16 +13,14 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Final
 
+from thingwarden.domain.address import IpAddress, IpNetwork, plain_address
 from thingwarden.domain.device import Device
-from thingwarden.domain.flow import IpAddress
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.response import TARGET_FIELDS, Act, Decision, Proposal, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import UNATTRIBUTED
-
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 MAX_TARGETED_RATE: Final = 1_000_000
 _MINUTE: Final = timedelta(minutes=1)
@@ -317,10 +315,3 @@ def _count_since(decisions: list[Decision], since: datetime) -> int:
 def _is_named(device: Device, names: frozenset[str]) -> bool:
     lowered = {name.lower() for name in names}
     return bool({str(device.address).lower(), (device.mac or "-").lower()} & lowered)
-
-
-def plain_address(address: IpAddress) -> IpAddress:
-    """The address without its spelling: mapped IPv4 as IPv4, no zone."""
-    if isinstance(address, ipaddress.IPv6Address):
-        return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
-    return address

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, IpAddress, address_from_words
-
-IpNetwork: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
+from thingwarden.domain.address import IpAddress, IpNetwork
+from thingwarden.domain.flow import CONN_STATE_CODE, FlowBatch, address_from_words
 
 LOCAL_NETWORKS: Final[tuple[IpNetwork, ...]] = tuple(
     ipaddress.ip_network(text)

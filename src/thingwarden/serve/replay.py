@@ -24,6 +24,7 @@ from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.detect.link_evidence import mac_text, sightings_from_link
 from thingwarden.detect.link_watch import LinkWatch
 from thingwarden.detect.sightings import sightings_from_addresses, sightings_from_alerts, sightings_from_names
+from thingwarden.domain.address import IpNetwork
 from thingwarden.domain.alert import AlertBatch
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
@@ -52,7 +53,7 @@ from thingwarden.pipeline import (
 )
 from thingwarden.respond.playbook import Playbook
 from thingwarden.respond.policy import PolicySettings, proposal_id
-from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles, IpNetwork
+from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles
 from thingwarden.serve.store import Journal, JournalEntry
 from thingwarden.serve.wire import plain_from_value
 

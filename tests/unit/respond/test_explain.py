@@ -44,7 +44,7 @@ def test_it_says_who_approved() -> None:
         (Act.QUARANTINE, Target(device=DEVICE), "Quarantine 192.168.1.10."),
         (Act.ISOLATE, Target(device=DEVICE), "Cut 192.168.1.10 off."),
         (Act.SINKHOLE, Target(domain="example.org"), "Answer DNS questions for example.org with nothing."),
-        (Act.MQTT_DENY, Target(client_id="plug"), "Deny MQTT client plug at the broker."),
+        (Act.MQTT_DENY, Target(device=build_device(), username="plug"), "Deny the broker's login of 192.168.1.10."),
     ],
 )
 def test_every_act_has_its_sentence(act: Act, target: Target, text: str) -> None:
