@@ -105,6 +105,7 @@ def judge_proposal(
     settings: PolicySettings,
     now: datetime,
     approved_by: str | None = None,
+    replaces: str | None = None,
 ) -> Decision | Refusal:
     """Order what was proposed, or say why not.
 
@@ -114,6 +115,7 @@ def judge_proposal(
         view, ledger, settings: what is known, was decided, is allowed.
         now: aware UTC.
         approved_by: the person who approved it; lifts the limits that a person may lift, and no other.
+        replaces: id of the decision whose place it takes; None where it is new.
     """
     forbidden = tuple(_shape_reasons(proposal, incident))
     if not forbidden and proposal.act is not Act.NOTIFY:
@@ -123,7 +125,7 @@ def judge_proposal(
         limited = tuple(_limit_reasons(proposal, incident, view, ledger, settings, now))
     if forbidden or limited:
         return Refusal(proposal=proposal, reasons=forbidden + limited, at=now, can_approve=not forbidden)
-    return _decide(proposal, settings, now, approved_by)
+    return _decide(proposal, settings, now, approved_by, replaces)
 
 
 def proposal_id(proposal: Proposal) -> str:
@@ -148,9 +150,12 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
-def _decide(proposal: Proposal, settings: PolicySettings, now: datetime, approved_by: str | None) -> Decision:
+def _decide(
+    proposal: Proposal, settings: PolicySettings, now: datetime, approved_by: str | None, replaces: str | None
+) -> Decision:
+    successor = "" if replaces is None else f"|{replaces}"
     return Decision(
-        decision_id=_digest(f"{proposal_id(proposal)}|{now.isoformat()}"),
+        decision_id=_digest(f"{proposal_id(proposal)}|{now.isoformat()}{successor}"),
         incident_id=proposal.incident_id,
         act=proposal.act,
         target=proposal.target,
@@ -159,6 +164,7 @@ def _decide(proposal: Proposal, settings: PolicySettings, now: datetime, approve
         decided_at=now,
         expires_at=now + timedelta(seconds=min(proposal.ttl_s, settings.max_ttl_s)),
         approved_by=approved_by,
+        replaces=replaces,
     )
 
 

@@ -55,6 +55,15 @@ def test_a_long_wish_is_shortened() -> None:
     assert judged.expires_at == NOW + timedelta(seconds=600)
 
 
+def test_a_successor_names_what_it_replaces_and_has_an_id_of_its_own() -> None:
+    first = judge()
+    assert isinstance(first, Decision)
+    successor = judge(replaces=first.decision_id)
+    assert isinstance(successor, Decision)
+    assert successor.replaces == first.decision_id
+    assert successor.decision_id != first.decision_id
+
+
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
