@@ -68,8 +68,9 @@ def incidents(context: click.Context, journal: Path | None) -> None:
 def show(invocation: Invocation, incident_id: str, journal: Path | None) -> None:
     """Tell one incident whole: evidence, planned acts, refusals. ID may be a beginning that only one has."""
     from thingwarden.cli.report import incident_panel
+    from thingwarden.serve.entries import incident_report
 
-    found = open_journal(invocation, journal, is_read_only=True).incident(incident_id)
+    found = incident_report(open_journal(invocation, journal, is_read_only=True), incident_id)
     if invocation.wants_json:
         invocation.emit("incident_report", found)
         return

@@ -52,8 +52,9 @@ from thingwarden.pipeline import (
     Tick,
 )
 from thingwarden.respond.playbook import Playbook
-from thingwarden.respond.policy import PolicySettings, proposal_id
-from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles
+from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles, ProtectedHosts
+from thingwarden.serve.entries import entry_from_record, network_entry
 from thingwarden.serve.store import Journal, JournalEntry
 from thingwarden.serve.wire import plain_from_value
 
@@ -246,7 +247,7 @@ class Replay:
         closings = self._judge(pipeline, flows)
         result = self._result(pipeline, flows, closings, read_s, perf_counter() - started - read_s)
         if self._journal is not None:
-            self._journal.append(self._entries(result))
+            self._journal.append(self._entries(result, pipeline.protected()))
         return result
 
     def _read(self) -> FlowBatch:
@@ -366,8 +367,10 @@ class Replay:
             if closed[device.index]
         )
 
-    def _entries(self, result: ReplayResult) -> Iterator[JournalEntry]:
-        at = plain_from_value(datetime.now(UTC))
+    def _entries(self, result: ReplayResult, protected: ProtectedHosts) -> Iterator[JournalEntry]:
+        """What is kept; unsigned, so that nothing decided on recorded traffic is ever enforced from the journal."""
+        now = datetime.now(UTC)
+        at = plain_from_value(now)
         run = {
             "flow_count": result.flow_count,
             "malicious_flow_count": result.malicious_flow_count,
@@ -379,30 +382,12 @@ class Replay:
         for summary in result.devices:
             body = {"name": summary.name, **plain_from_value(summary)}
             yield JournalEntry(at=at, kind="device", subject=summary.name, incident="", body=body)
+        yield network_entry(protected, now)
         for record in self._records:
-            yield self._entry(record)
+            yield entry_from_record(record, self._incident_of, key=None)
         for incident in result.incidents:
             last = IncidentChange(kind=ChangeKind.GREW, at=incident.last_seen_at, incident=incident)
-            yield self._entry(Record(at=incident.last_seen_at, entry=last))
-
-    def _entry(self, record: Record) -> JournalEntry:
-        entry, at = record.entry, plain_from_value(record.at)
-        body = plain_from_value(entry)
-        if isinstance(entry, IncidentChange):
-            name = entry.incident.incident_id
-            return JournalEntry(at=at, kind="incident", subject=name, incident=name, body=body["incident"])
-        if isinstance(entry, Decision):
-            return JournalEntry(
-                at=at, kind="decision", subject=entry.decision_id, incident=entry.incident_id, body=body
-            )
-        if isinstance(entry, Refusal):
-            subject = proposal_id(entry.proposal)
-            body = {"proposal_id": subject, **body}
-            return JournalEntry(at=at, kind="refusal", subject=subject, incident=entry.proposal.incident_id, body=body)
-        if isinstance(entry, Receipt):
-            incident = self._incident_of.get(entry.decision_id, "")
-            return JournalEntry(at=at, kind="receipt", subject=entry.decision_id, incident=incident, body=body)
-        return JournalEntry(at=at, kind="operator", subject=entry.subject_id, incident="", body=body)
+            yield entry_from_record(Record(at=incident.last_seen_at, entry=last), self._incident_of, key=None)
 
 
 def write_flows(result: ReplayResult, stream: TextIO) -> int:

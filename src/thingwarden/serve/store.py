@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,12 +18,12 @@ from typing import Any, Final, Self
 
 from thingwarden.domain.errors import ConfigError, RequestError
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 APPLICATION_ID: Final = 0x7477_6A31
 """``twj1`` in SQLite's header: tells a journal from any other database."""
 
 GENESIS: Final = "0" * 64
-KINDS: Final = ("run", "device", "incident", "decision", "refusal", "receipt", "operator")
+KINDS: Final = ("run", "device", "network", "incident", "decision", "refusal", "receipt", "operator")
 BUSY_S: Final = 2.0
 """How long a second writer waits for the first before it is refused."""
 
@@ -42,6 +42,9 @@ CREATE INDEX entry_by_incident ON entry (incident, number);
 CREATE TRIGGER entry_is_never_changed BEFORE UPDATE ON entry BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 CREATE TRIGGER entry_is_never_deleted BEFORE DELETE ON entry BEGIN SELECT RAISE(ABORT, 'the journal only grows'); END;
 """
+
+_COLUMNS: Final = "number, at, kind, subject, incident, body"
+_ALL: Final = f"SELECT {_COLUMNS}, digest FROM entry ORDER BY number"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +67,21 @@ class JournalEntry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenEntry:
+    """A line as it stands in the file.
+
+    Attributes:
+        number: 1 for the first; without gaps.
+        digest: 64 hexadecimal digits that cover this entry and all before it.
+        entry: what was written.
+    """
+
+    number: int
+    digest: str
+    entry: JournalEntry
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
     """Whether the chain holds.
 
@@ -71,11 +89,13 @@ class Verification:
         entry_count: entries read.
         broken_at: number of the first entry that was altered or is missing; None when the chain holds.
         head: digest of the last sound entry; entries cut off the end show only when this is compared.
+        seen_at: number of the sound entry whose digest was looked for; 0 for an empty journal's; None if none has it.
     """
 
     entry_count: int
     broken_at: int | None
     head: str
+    seen_at: int | None = None
 
 
 class Journal:
@@ -119,38 +139,85 @@ class Journal:
         self._connection.close()
 
     def append(self, entries: Iterable[JournalEntry]) -> int:
-        """Add entries, all or none; returns how many.
+        """Add entries, all or none; on the disk when this returns, whatever befalls the machine. Returns how many.
+
+        Raises:
+            ConfigError: another process is writing, or the disk refuses.
+        """
+        if self._connection.in_transaction:
+            with self._explained():
+                return self._append(entries)
+        with self.writing():
+            return self.append(entries)
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Let nobody else write between what is read and what is appended inside; all of it is kept, or none.
 
         Raises:
             ConfigError: another process is writing, or the disk refuses.
         """
         with self._explained():
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                count = self._append(entries)
-            except BaseException:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-        return count
+        try:
+            yield
+            with self._explained():
+                self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.rollback()
 
-    def entries(self, kind: str | None = None, incident: str | None = None) -> Iterator[JournalEntry]:
-        """Entries in order, of one kind or one incident if given."""
-        query = "SELECT at, kind, subject, incident, body FROM entry WHERE (?1 IS NULL OR kind = ?1)"
-        query += " AND (?2 IS NULL OR incident = ?2) ORDER BY number"
+    def written(
+        self,
+        *,
+        kinds: Sequence[str] = KINDS,
+        subject: str | None = None,
+        incident: str | None = None,
+        since: str | None = None,
+        after: int = 0,
+    ) -> Iterator[WrittenEntry]:
+        """Entries in order.
+
+        Args:
+            kinds: of these kinds.
+            subject, incident: about this alone.
+            since: written of this instant or a later one, ISO 8601 in UTC.
+            after: numbered above this.
+        """
+        wanted = ", ".join("?" * len(kinds))
+        query = f"SELECT {_COLUMNS}, digest FROM entry WHERE kind IN ({wanted}) AND number > ?"  # noqa: S608
+        values: list[str | int] = [*kinds, after]
+        for condition, value in (("subject = ?", subject), ("incident = ?", incident), ("at >= ?", since)):
+            if value is not None:
+                query += f" AND {condition}"
+                values.append(value)
         with self._explained():
-            for at, found_kind, subject, found_incident, body in self._connection.execute(query, (kind, incident)):
-                yield JournalEntry(
-                    at=at, kind=found_kind, subject=subject, incident=found_incident, body=json.loads(body)
-                )
+            for number, at, kind, about, found_incident, body, digest in self._connection.execute(
+                f"{query} ORDER BY number", values
+            ):
+                entry = JournalEntry(at=at, kind=kind, subject=about, incident=found_incident, body=json.loads(body))
+                yield WrittenEntry(number=number, digest=digest, entry=entry)
+
+    def entries(
+        self, kind: str | None = None, incident: str | None = None, subject: str | None = None
+    ) -> Iterator[JournalEntry]:
+        """Entries in order, of one kind, one incident, one subject if given."""
+        kinds = KINDS if kind is None else (kind,)
+        return (item.entry for item in self.written(kinds=kinds, incident=incident, subject=subject))
+
+    def latest(self, kind: str) -> list[dict[str, Any]]:
+        """Bodies of the last entry of a kind on each subject."""
+        query = "SELECT body FROM entry WHERE number IN (SELECT max(number) FROM entry WHERE kind = ? GROUP BY subject)"
+        with self._explained():
+            return [json.loads(body) for (body,) in self._connection.execute(query, (kind,))]
 
     def incidents(self) -> list[dict[str, Any]]:
         """Every incident as last known, by time of opening."""
-        return sorted(self._latest("incident"), key=lambda body: (body["opened_at"], body["incident_id"]))
+        return sorted(self.latest("incident"), key=lambda body: (body["opened_at"], body["incident_id"]))
 
     def devices(self) -> list[dict[str, Any]]:
         """Every device as last known, by name."""
-        return sorted(self._latest("device"), key=lambda body: str(body["name"]))
+        return sorted(self.latest("device"), key=lambda body: str(body["name"]))
 
     def incident(self, incident_id: str) -> dict[str, Any]:
         """One incident with its decisions, refusals and receipts.
@@ -161,31 +228,35 @@ class Journal:
         Raises:
             RequestError: none or several begin so.
         """
-        matching = [body for body in self._latest("incident") if body["incident_id"].startswith(incident_id)]
+        matching = [body for body in self.latest("incident") if body["incident_id"].startswith(incident_id)]
         if len(matching) != 1:
             why = f"{len(matching)} incidents begin so" if matching else "no such incident"
             raise RequestError(f"incident {incident_id}", why, "see: thingwarden incidents")
         (found,) = matching
         related: dict[str, list[dict[str, Any]]] = {"decision": [], "refusal": [], "receipt": []}
-        for entry in self.entries(incident=found["incident_id"]):
-            if entry.kind in related:
-                related[entry.kind].append(entry.body)
+        for item in self.written(kinds=tuple(related), incident=found["incident_id"]):
+            related[item.entry.kind].append(item.entry.body)
         return {"incident": found, **{f"{kind}s": bodies for kind, bodies in related.items()}}
 
-    def verify(self) -> Verification:
+    def verify(self, looked_for: str = GENESIS) -> Verification:
         """Walk the whole chain.
+
+        Args:
+            looked_for: digest of an entry that was the last once.
 
         Raises:
             ConfigError: the file is damaged beyond reading.
         """
-        head, expected = GENESIS, 1
-        query = "SELECT number, at, kind, subject, incident, body, digest FROM entry ORDER BY number"
+        head, count, broken_at = GENESIS, 0, None
+        seen_at = 0 if looked_for == GENESIS else None
         with self._explained():
-            for number, *values, digest in self._connection.execute(query):
-                if number != expected or digest != _digest(head, number, *values):
-                    return Verification(entry_count=expected - 1, broken_at=expected, head=head)
-                head, expected = digest, expected + 1
-        return Verification(entry_count=expected - 1, broken_at=None, head=head)
+            for number, *values, digest in self._connection.execute(_ALL):
+                if number != count + 1 or digest != _digest(head, number, *values):
+                    broken_at = count + 1
+                    break
+                head, count = digest, number
+                seen_at = number if digest == looked_for else seen_at
+        return Verification(entry_count=count, broken_at=broken_at, head=head, seen_at=seen_at)
 
     def _append(self, entries: Iterable[JournalEntry]) -> int:
         last = self._connection.execute("SELECT number, digest FROM entry ORDER BY number DESC LIMIT 1").fetchone()
@@ -198,11 +269,6 @@ class Journal:
             head = _digest(head, number, *values)
             self._connection.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *values, head))
         return int(number - first)
-
-    def _latest(self, kind: str) -> list[dict[str, Any]]:
-        query = "SELECT body FROM entry WHERE number IN (SELECT max(number) FROM entry WHERE kind = ? GROUP BY subject)"
-        with self._explained():
-            return [json.loads(body) for (body,) in self._connection.execute(query, (kind,))]
 
     def _prepare(self, is_read_only: bool) -> None:
         (application,) = self._connection.execute("PRAGMA application_id").fetchone()
@@ -218,7 +284,7 @@ class Journal:
                 f"schema version {version}, this program writes {SCHEMA_VERSION}",
                 "choose another file or the version of Thingwarden that wrote it",
             )
-        self._connection.execute("PRAGMA synchronous = NORMAL")
+        self._connection.execute("PRAGMA synchronous = FULL")
 
     def _create(self) -> None:
         self._connection.execute("PRAGMA journal_mode = WAL")
@@ -232,9 +298,7 @@ class Journal:
         try:
             yield
         except sqlite3.OperationalError as error:
-            is_busy = "locked" in str(error)
-            why = "another process is writing it" if is_busy else str(error)
-            hint = "wait for it to end" if is_busy else "check the path, the permission and the disk"
+            why, hint = _explain(str(error))
             raise ConfigError(f"journal {self._path}", why, hint) from error
         except (sqlite3.DatabaseError, ValueError) as error:
             raise ConfigError(
@@ -242,6 +306,15 @@ class Journal:
             ) from error
         except OSError as error:
             raise ConfigError(f"journal {self._path}", error.strerror or str(error), "choose another file") from error
+
+
+def _explain(message: str) -> tuple[str, str]:
+    """Why SQLite failed, and what helps."""
+    if "locked" in message:
+        return "another process is writing it", "wait for it to end"
+    if "full" in message:
+        return "the disk is full", "nothing of this was written, all before it is kept; free some space"
+    return message, "check the path, the permission and the disk"
 
 
 def _digest(previous: str, number: int, at: str, kind: str, subject: str, incident: str, body: str) -> str:

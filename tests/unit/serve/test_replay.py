@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import ipaddress
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from thingwarden.domain.response import Act, ReceiptStatus
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.respond.playbook import load_playbook
+from thingwarden.serve.entries import incident_report, known_network
 from thingwarden.serve.replay import Explains, Replay, ReplayPlan, ReplayResult, write_flows, write_flows_to
 from thingwarden.serve.store import Journal
 from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
@@ -92,10 +94,12 @@ def test_the_journal_holds_what_was_found_and_is_sound(tmp_path: Path) -> None:
         assert journal.verify().broken_at is None
         (incident,) = journal.incidents()
         assert incident["flow_count"] == BEACONS
-        shown = journal.incident(incident["incident_id"][:4])
+        shown = incident_report(journal, incident["incident_id"][:4])
         assert [decision["act"] for decision in shown["decisions"]] == ["notify", "block_flow"]
         assert len(shown["receipts"]) == len(result.receipts)
         assert [device["name"] for device in journal.devices()] == sorted([BOT, CAMERA, ROUTER])
+        assert ipaddress.ip_address(ROUTER) in known_network(journal).protected_addresses
+        assert {entry.body["signature"] for entry in journal.entries(kind="decision")} == {None}
 
 
 def test_judged_flows_are_json_lines() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -145,6 +147,87 @@ def test_a_damaged_journal_is_a_clear_error(path: Path) -> None:
 def test_a_folder_is_no_journal(tmp_path: Path) -> None:
     with pytest.raises(ConfigError):
         Journal(tmp_path)
+
+
+def test_written_entries_are_found_by_kind_subject_instant_and_number(path: Path) -> None:
+    later = JournalEntry(at="2025-06-01T00:00:00.000Z", kind="decision", subject="d1", incident="a", body={})
+    with Journal(path) as journal:
+        journal.append([entry(subject="a"), later, entry(subject="b"), entry(kind="receipt", subject="d1")])
+        assert [item.number for item in journal.written(kinds=("decision", "receipt"))] == [2, 4]
+        assert [item.number for item in journal.written(subject="d1", kinds=("receipt",))] == [4]
+        assert [item.number for item in journal.written(since="2025-01-01T00:00:00.000Z")] == [2]
+        assert [item.number for item in journal.written(after=2)] == [3, 4]
+        assert [item.number for item in journal.written(incident="b")] == [3]
+        (first, *_, last) = journal.written()
+        assert (first.entry, last.digest) == (entry(subject="a"), journal.verify().head)
+
+
+def test_a_former_head_is_found_again_and_a_foreign_one_is_not(path: Path) -> None:
+    with Journal(path) as journal:
+        assert journal.verify().seen_at == 0
+        journal.append([entry(subject="a"), entry(subject="b")])
+        former = journal.verify().head
+        journal.append([entry(subject="c")])
+        assert journal.verify(former).seen_at == 2
+        assert journal.verify("f" * 64).seen_at is None
+
+
+def test_what_is_written_together_is_kept_together_or_not_at_all(path: Path) -> None:
+    with Journal(path) as journal:
+        with journal.writing():
+            assert journal.append([entry(subject="a")]) == 1
+            assert [item.subject for item in journal.entries()] == ["a"]
+            journal.append([entry(subject="b")])
+        with pytest.raises(KeyError), journal.writing():
+            journal.append([entry(subject="c")])
+            raise KeyError
+        assert [item.subject for item in journal.entries()] == ["a", "b"]
+
+
+def test_nobody_writes_between_reading_and_appending(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("thingwarden.serve.store.BUSY_S", 0.05)
+    with Journal(path) as first, Journal(path) as second:
+        with first.writing(), pytest.raises(ConfigError, match="another process is writing"):
+            second.append([entry()])
+        assert second.append([entry()]) == 1
+
+
+_FILLER = """
+import resource, sys
+from pathlib import Path
+from thingwarden.domain.errors import ConfigError
+from thingwarden.serve.store import Journal, JournalEntry
+journal = Journal(Path(sys.argv[1]))
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+done = 0
+try:
+    while True:
+        body = {"text": "x" * 3000}
+        done += journal.append(JournalEntry(at="", kind="run", subject=str(done), incident="", body=body) for _ in "ab")
+except ConfigError as error:
+    print(done, error.hint, sep="|")
+"""
+
+
+def test_when_the_disk_takes_no_more_all_that_was_acknowledged_is_kept_and_nothing_half(path: Path) -> None:
+    said = subprocess.run([sys.executable, "-c", _FILLER, path], capture_output=True, text=True, check=True).stdout
+    done, hint = said.strip().split("|")
+    assert "disk" in hint
+    with Journal(path) as journal:
+        found = journal.verify()
+        assert (found.entry_count, found.broken_at) == (int(done), None)
+        assert journal.append([entry()]) == 1
+
+
+def test_a_full_disk_is_said(path: Path) -> None:
+    with Journal(path) as journal:
+        journal.append([entry()])
+        journal._connection.execute("PRAGMA max_page_count = 8")
+        with pytest.raises(ConfigError, match="the disk is full"):
+            journal.append(entry(subject=str(number), text="x" * 3000) for number in range(50))
+        assert journal.verify().entry_count == 1
+        journal._connection.execute("PRAGMA max_page_count = 8000")
+        assert journal.append([entry()]) == 1
 
 
 def test_a_second_writer_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

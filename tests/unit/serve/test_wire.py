@@ -7,9 +7,14 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
-from thingwarden.domain.incident import Severity
-from thingwarden.serve.wire import plain_from_value
-from thingwarden.testing import build_decision, build_incident
+from thingwarden.domain.errors import RequestError
+from thingwarden.domain.incident import Incident, Rhythm, Severity
+from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal, Target
+from thingwarden.domain.taxonomy import AttackClass
+from thingwarden.serve.wire import plain_from_value, value_from_plain
+from thingwarden.testing import START_S, build_contact, build_decision, build_incident, build_proposal
+
+AT = datetime.fromtimestamp(START_S, UTC)
 
 
 def test_an_incident_survives_json() -> None:
@@ -40,3 +45,53 @@ def test_numbers_and_names() -> None:
 def test_what_has_no_shape_is_refused() -> None:
     with pytest.raises(TypeError, match="set"):
         plain_from_value({"a": {1}})
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        build_proposal(),
+        build_proposal(target=Target(domain="example.org")),
+        Refusal(proposal=build_proposal(), reasons=("a", "b"), at=AT, can_approve=True),
+        Receipt(decision_id="0" * 12, enforcer="x", status=ReceiptStatus.DRY_RUN, at=AT, detail="d", packet_count=3),
+        build_incident(),
+        build_incident(
+            class_counts=((AttackClass.DDOS, 57), (AttackClass.C2, 3)),
+            rhythm=Rhythm(interval_s=30.0, spread_ratio=0.01, is_periodic=True),
+            contacts=(build_contact("2001:db8::1"), build_contact()),
+        ),
+    ],
+)
+def test_values_are_read_back_as_they_were(value: object) -> None:
+    data = json.loads(json.dumps(plain_from_value(value), sort_keys=True))
+    assert value_from_plain(type(value), data, "it") == value
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"act": "explode"}, "it: act"),
+        ({"ttl_s": "1"}, "it: ttl_s"),
+        ({"ttl_s": True}, "it: ttl_s"),
+        ({"ttl_s": float("nan")}, "it: ttl_s"),
+        ({"target": []}, "it: target"),
+        ({"target": {"device": {"index": 1.5, "mac": None, "address": None}}}, "it: target: device: index"),
+        ({"target": {"peer": "10.0.0.300"}}, "it: target: peer"),
+        ({"surprise": 1}, "it: surprise"),
+    ],
+)
+def test_what_is_not_so_shaped_is_refused_by_name(changes: dict[str, object], named: str) -> None:
+    data = {**plain_from_value(build_proposal()), **changes}
+    with pytest.raises(RequestError, match=named):
+        value_from_plain(Proposal, data, "it")
+
+
+@pytest.mark.parametrize("data", [None, 3, "text", [], {}, {"incident_id": "x"}])
+def test_what_is_no_object_or_lacks_fields_is_refused(data: object) -> None:
+    with pytest.raises(RequestError):
+        value_from_plain(Incident, data, "it")
+
+
+def test_no_decision_is_read_back_here() -> None:
+    with pytest.raises(TypeError, match="Decision"):
+        value_from_plain(Decision, plain_from_value(build_decision()), "it")
