@@ -197,14 +197,15 @@ def _forbidden_reasons(
     target = proposal.target
     if incident.device.index == UNATTRIBUTED or (incident.device.mac is None and incident.device.address is None):
         yield "the traffic belongs to no known device"
-    yield from _spared_reasons(target, view, settings)
+    yield from spared_reasons(target, view, settings)
     yield from _role_reasons(proposal, incident)
     yield from _evidence_reasons(proposal, incident, view)
     if proposal.act in (Act.SINKHOLE, Act.MQTT_DENY):
         yield f"{proposal.act.value} cannot be proven from flows; no evidence names a domain or an MQTT client"
 
 
-def _spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) -> Iterator[str]:
+def spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) -> Iterator[str]:
+    """Why nobody may touch a target, whatever the evidence: protected hosts, and the allow list."""
     protected = {plain_address(item) for item in settings.protected_addresses | view.protected_addresses}
     macs = {item.lower() for item in settings.protected_macs | view.protected_macs}
     allowed_macs = {item.lower() for item in settings.allowed_macs}
