@@ -28,6 +28,7 @@ def render_architectures(figures: Figures) -> str:
     parts = [
         _HEAD,
         scope,
+        *_mixed_sources(figures["source_sha256"]),
         "## What they find",
         _table(_FOUND_HEAD, [_found_row(name, network) for name, network in figures["networks"].items()]),
         "Ranking: recall at a false positive rate of 0.5 % with the threshold set on the test itself, and area under "
@@ -45,6 +46,15 @@ def render_architectures(figures: Figures) -> str:
         _per_capture(figures),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _mixed_sources(digests: Sequence[str]) -> list[str]:
+    if len(digests) < 2:
+        return []
+    return [
+        f"**Measured by {len(digests)} states of the source**: differences may be theirs. Measure anew with an empty "
+        "folder of cells."
+    ]
 
 
 _FOUND_HEAD: Final = (

@@ -36,12 +36,13 @@ def _row(difference: float, interval: tuple[float, float] | None, captures: int 
             "interval": interval}  # fmt: skip
 
 
-def _page(*rows: dict[str, Any]) -> str:
+def _page(*rows: dict[str, Any], sources: tuple[str, ...] = ("aa",)) -> str:
     return render_architectures(
         {
             "first": "nano",
             "folds": [0, 3],
             "seeds": [0, 1],
+            "source_sha256": list(sources),
             "machine": {"processor": "some processor", "python": "3.11"},
             "networks": {"nano": _network(0.9), "other": _network(0.8)},
             "against_first": {"other": list(rows)},
@@ -67,3 +68,8 @@ def test_every_network_and_capture_has_its_row() -> None:
     assert "| other | 474,000 | 820,000 | 1,024 | 112,344 | 309 us | 1053 us | 190, 201 |" in page
     assert "| nano | 99.9000% of 1,000 | 99.5000% of 2,000 | 0.021 |" in page
     assert "| iot23/1-1 | TPR | 0.900 | 0.800 |" in page and "| hue | FPR | 0.002 | 0.002 |" in page
+
+
+def test_cells_of_several_sources_are_not_passed_off_as_one() -> None:
+    assert "states of the source" not in _page(_row(0.0, (-0.1, 0.1)))
+    assert "**Measured by 2 states of the source**" in _page(_row(0.0, (-0.1, 0.1)), sources=("aa", "bb"))
