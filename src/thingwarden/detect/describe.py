@@ -26,7 +26,7 @@ CLASS_NAMES: Final = {
     AttackClass.LATERAL: "spreading inside the network",
     AttackClass.EXFILTRATION: "data theft",
     AttackClass.UNKNOWN: "an attack of no known class",
-    AttackClass.UNREACHABLE_PEER: "regular contact with a peer that never answers",
+    AttackClass.UNREACHABLE_PEER: "regular contact with a peer that never answers or always refuses",
 }
 
 _NAMED_CLASSES: Final = 3

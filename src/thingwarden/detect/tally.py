@@ -116,6 +116,12 @@ def has_completed_exchange(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt
     return np.asarray((flows.proto[rows] == _TCP) & ((state == _CLOSED_BY_BOTH) | is_answered))
 
 
+def is_answered(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Whether the responder took part in a flow: it sent data, or a connection was established. A refusal is none."""
+    has_data = flows.resp_bytes[rows] > 0
+    return np.asarray(has_data | np.isin(flows.conn_state[rows], [_CLOSED_BY_BOTH, *_ESTABLISHED]))
+
+
 @dataclass(slots=True)
 class _Service:
     flow_count: int
@@ -190,7 +196,7 @@ class Tally:
         self._remember_sightings(words.sighting[is_sighting])
         closed = words.flow[words.is_close]
         self.closed_count += len(closed)
-        self.answered_count += int(((flows.resp_packets[closed] > 0) | (flows.resp_bytes[closed] > 0)).sum())
+        self.answered_count += int(is_answered(flows, closed).sum())
         classes = len(CLASSES)
         self.open_class_counts += np.bincount(words.attack_class[~words.is_close], minlength=classes)
         self.close_class_counts += np.bincount(words.attack_class[words.is_close], minlength=classes)

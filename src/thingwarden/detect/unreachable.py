@@ -1,4 +1,4 @@
-"""Regular contact that is never answered: a dead vendor's cloud looks like a dead controller.
+"""Regular contact that is never answered, or always refused: a dead vendor's cloud looks like a dead controller.
 
 In: an ``Incident`` and the ``Tally`` that it was made of. Out: the incident, named mildly where nothing else speaks.
 Must never: stay mild once a single contact was answered, or a second kind of evidence came.
@@ -19,7 +19,8 @@ LEAST_CLOSED: Final = 3
 MOST_PEERS: Final = 4
 """A vendor has a few servers; whoever calls on more than these in vain is looking for something."""
 
-_MILD: Final = frozenset({AttackClass.C2, AttackClass.UNKNOWN})
+_MILD: Final = frozenset({AttackClass.C2, AttackClass.BRUTE_FORCE, AttackClass.UNKNOWN})
+"""What calls without an answer are taken for; nobody guesses passwords where nobody listens."""
 
 
 def name_unreachable(incident: Incident, tally: Tally) -> Incident:

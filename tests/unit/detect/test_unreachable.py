@@ -46,11 +46,24 @@ def test_contact_in_vain_is_mild_and_only_notified() -> None:
 
 
 @pytest.mark.parametrize(
+    ("state", "attack_class"),
+    [
+        pytest.param("REJ", AttackClass.C2, id="refused"),
+        pytest.param("S0", AttackClass.BRUTE_FORCE, id="guessing where nobody listens"),
+        pytest.param("REJ", AttackClass.BRUTE_FORCE, id="guessing at a closed port"),
+    ],
+)
+def test_a_refusal_is_no_answer_and_nobody_guesses_where_nobody_listens(state: str, attack_class: AttackClass) -> None:
+    assert watch(calls(20, state), attack_class).attack_class is AttackClass.UNREACHABLE_PEER
+
+
+@pytest.mark.parametrize(
     ("specs", "attack_class"),
     [
         pytest.param([*calls(20, "S0"), *calls(1, "SF")], AttackClass.C2, id="one answer"),
         pytest.param(calls(20, "S0", MOST_PEERS + 1), AttackClass.C2, id="many peers"),
         pytest.param(calls(20, "S0"), AttackClass.SCAN, id="a search"),
+        pytest.param([*calls(20, "S0"), *calls(1, "SF")], AttackClass.BRUTE_FORCE, id="a login prompt"),
     ],
 )
 def test_a_second_kind_of_evidence_makes_it_what_it_looks_like(
