@@ -21,13 +21,14 @@ simulated networks, and judged as it ships (int8), thresholds set on other benig
 never seen in its training. Rates are by pattern: each row weighs 1/n among its likes."""
 
 
-def render_architectures(figures: Figures) -> str:
-    """The page."""
+def render_architectures(figures: Figures, notes: str = "") -> str:
+    """The page; ``notes`` are printed below its head."""
     folds, seeds = (", ".join(map(str, figures[key])) for key in ("folds", "seeds"))
     scope = f"Folds {folds}; seeds {seeds}; the others are held against **{figures['first']}**."
     parts = [
         _HEAD,
         scope,
+        *([notes] if notes else []),
         *_mixed_sources(figures["source_sha256"]),
         "## What they find",
         _table(_FOUND_HEAD, [_found_row(name, network) for name, network in figures["networks"].items()]),

@@ -22,6 +22,7 @@ from thingwarden.bench.accuracy import DEFAULT_PLAN, cache_folder, source_digest
 from thingwarden.bench.architecture_report import render_architectures
 from thingwarden.bench.contestants import Assessment, FittedScorer, ScoringContestant
 from thingwarden.bench.protocols import Cell, measure_view, pool_ranking, summarise_contestant
+from thingwarden.bench.report_notes import read_notes
 from thingwarden.bench.speed import describe_machine
 from thingwarden.bench.word_cost import CHUNK_WORDS, measure_costs
 from thingwarden.bench.words import encode_words
@@ -168,7 +169,8 @@ def run_architectures(
     figures = _summarise(plan, loaded, cells, _measure_costs(view_fold(plan, corpus, folds[0]), loaded))
     out.mkdir(parents=True, exist_ok=True)
     (out / "architectures.json").write_text(json.dumps(figures, indent=1, sort_keys=True) + "\n")
-    (out / "architectures.md").write_text(render_architectures(figures), encoding="utf-8")
+    text = render_architectures(figures, read_notes(out, "architectures"))
+    (out / "architectures.md").write_text(text, encoding="utf-8")
     return figures
 
 

@@ -21,6 +21,7 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 
 from thingwarden.bench.early_persistence import PLACES, WORDS
+from thingwarden.bench.report_notes import read_notes
 
 Figures = Mapping[str, Any]
 
@@ -44,12 +45,12 @@ def write_early(figures: Figures, out: Path) -> Path:
     (out / "early.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     (out / "early.svg").write_text(draw_early(figures), encoding="utf-8")
     report = out / "early.md"
-    report.write_text(render_early(figures), encoding="utf-8")
+    report.write_text(render_early(figures, read_notes(out, "early")), encoding="utf-8")
     return report
 
 
-def render_early(figures: Figures) -> str:
-    """The report, Markdown."""
+def render_early(figures: Figures, notes: str = "") -> str:
+    """The report, Markdown; ``notes`` are printed below the goals."""
     lines = [
         "# Early detection",
         "",
@@ -61,6 +62,7 @@ def render_early(figures: Figures) -> str:
         "",
         *_goal_lines(figures),
         "",
+        *([notes, ""] if notes else []),
         "![Seconds and attempts from the attack's first packet to the incident, over its rate](early.svg)",
         "",
         "Median of the networks; the bar reaches the worst; a cross at the upper edge: not found in half of them or "

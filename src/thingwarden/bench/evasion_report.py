@@ -16,6 +16,7 @@ from thingwarden.bench.evasion import EVASIONS, UNCHANGED
 from thingwarden.bench.evasion_frog import FIRST_PACE_PER_H, FULL_CONTACTS, FULL_PACE_PER_H, HISTORY_H
 from thingwarden.bench.evasion_plots import draw_curves, draw_frogs
 from thingwarden.bench.evasion_run import FROG, RECORDED, WARM_UP
+from thingwarden.bench.report_notes import read_notes
 
 Figures = Mapping[str, Any]
 
@@ -57,7 +58,8 @@ def write_evasion(figures: Figures, folder: Path) -> Path:
     if has_frogs:
         draw_frogs(frogs, folder / "evasion-frog.png")
     report = folder / "evasion.md"
-    report.write_text(render_evasion(figures, pictures, has_frogs=has_frogs), encoding="utf-8")
+    text = render_evasion(figures, pictures, has_frogs=has_frogs, notes=read_notes(folder, "evasion"))
+    report.write_text(text, encoding="utf-8")
     return report
 
 
@@ -72,16 +74,17 @@ def _frogs_of(families: Figures) -> dict[str, Sequence[Figures]]:
     }
 
 
-def render_evasion(figures: Figures, pictures: Mapping[str, str], *, has_frogs: bool) -> str:
+def render_evasion(figures: Figures, pictures: Mapping[str, str], *, has_frogs: bool, notes: str = "") -> str:
     """The report, Markdown.
 
     Args:
         figures: of ``run_evasion``.
         pictures: file name of each contestant's curves.
         has_frogs: whether there is a picture of what grows.
+        notes: printed below what each evasion leaves.
     """
     parts = [_TITLE, _units(), "Kept at worst, of the recall without evasion:", "\n".join(_first_words(figures))]
-    parts.append(_origin(figures))
+    parts += [notes, _origin(figures)]
     for name, families in figures["contestants"].items():
         parts += [f"## {name}", figures["origins"][name]]
         if name in pictures:

@@ -19,6 +19,7 @@ from thingwarden.bench.contestants import FittedScorer, ScoringContestant
 from thingwarden.bench.hard_negatives import CONTROL, DAY_S, HardNegative, Prepared, Situation, prepare
 from thingwarden.bench.lab_networks import HABITS, is_restricted
 from thingwarden.bench.metrics import poisson_upper_bound
+from thingwarden.bench.report_notes import read_notes
 from thingwarden.bench.resumable import Record, run_all, state_digest
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import Incident
@@ -173,8 +174,8 @@ def is_met(row: Record) -> bool:
     return bool(row["networks"] >= GOAL_NETWORKS and row["restricted"] == 0)
 
 
-def render_negatives(figures: dict[str, Any]) -> str:
-    """The report, Markdown: missed ones first, the control last."""
+def render_negatives(figures: dict[str, Any], notes: str = "") -> str:
+    """The report, Markdown: missed ones first, the control last; ``notes`` are printed below the table."""
     rows = {name: row for name, row in figures["negatives"].items() if name != CONTROL}
     control = {name: row for name, row in figures["negatives"].items() if name == CONTROL}
     met = sum(is_met(row) for row in rows.values())
@@ -199,6 +200,7 @@ def render_negatives(figures: dict[str, Any]) -> str:
             "|---|---:|---:|---:|---:|---:|---|---|",
             *(_row(name, row) for name, row in (*ordered, *control.items())),
             "",
+            *([notes, ""] if notes else []),
             *seen,
             "",
         ]
@@ -220,5 +222,5 @@ def write_negatives(figures: dict[str, Any], out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     (out / "hard-negatives.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     report = out / "hard-negatives.md"
-    report.write_text(render_negatives(figures), encoding="utf-8")
+    report.write_text(render_negatives(figures, read_notes(out, "hard-negatives")), encoding="utf-8")
     return report

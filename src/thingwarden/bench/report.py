@@ -17,11 +17,11 @@ from markdown_it import MarkdownIt
 
 from thingwarden.bench.goals import MODEL, check_goals
 from thingwarden.bench.plots import draw_plots
+from thingwarden.bench.report_notes import read_notes
 
 WITHOUT_LAB: Final = "flow-lm-without-lab"
 """The same model by the same recipe, which never saw a simulated network."""
 
-NOTES_FILE: Final = "accuracy-notes.md"
 """Why a goal was missed and what was tried: written by people, printed at the top, never generated."""
 
 Figures = Mapping[str, Any]
@@ -41,8 +41,7 @@ def write_reports(summary: dict[str, Any], out: Path) -> None:
     """Write all three files; ``accuracy-notes.md`` in the same folder, if there is one, is printed below the goals."""
     out.mkdir(parents=True, exist_ok=True)
     (out / "accuracy.json").write_text(json.dumps(summary, indent=1, sort_keys=True) + "\n")
-    notes_path = out / NOTES_FILE
-    notes = notes_path.read_text() if notes_path.is_file() else ""
+    notes = read_notes(out, "accuracy")
     goals = check_goals(summary)
     tables = make_tables(summary)
     (out / "accuracy.md").write_text(_markdown(summary, goals, notes, tables))
@@ -377,7 +376,7 @@ def _or_nothing(figures: Figures, protocol: str, key: str) -> float:
 def _markdown(summary: dict[str, Any], goals: Sequence[str], notes: str, tables: Sequence[Table]) -> str:
     lines = ["# Accuracy", "", *(f"- {line}" for line in _first_words(summary)), ""]
     if notes:
-        lines += [notes.strip(), ""]
+        lines += [notes, ""]
     lines += [*_preamble(summary), ""]
     for table in tables:
         if table.rows and len(table.head) > 1:

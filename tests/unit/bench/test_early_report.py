@@ -108,7 +108,10 @@ def test_the_picture_has_a_column_per_family_and_the_goal(figures: dict[str, Any
 
 
 def test_all_three_files_are_written(figures: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "early-notes.md").write_text("Tried: three things.")
     report = write_early(figures, tmp_path / "results")
+    assert "\n\nTried: three things.\n\n" in report.read_text()
     assert report.read_text().count("(early.svg)") == 1
     assert json.loads((tmp_path / "results" / "early.json").read_text()) == figures
     assert (tmp_path / "results" / "early.svg").read_text() == draw_early(figures), "the same figures, the same bytes"

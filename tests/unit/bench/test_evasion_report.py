@@ -75,10 +75,12 @@ def test_recorded_captures_have_a_table_where_there_are_any(figures: dict[str, A
 
 
 def test_files_are_written_and_named_in_the_report(figures: dict[str, Any], tmp_path: Path) -> None:
-    report = write_evasion(figures, tmp_path / "results")
-    names = {path.name for path in report.parent.iterdir()}
+    (tmp_path / "evasion-notes.md").write_text("Mimicry works.")
+    report = write_evasion(figures, tmp_path)
+    names = {path.name for path in report.parent.iterdir()} - {"evasion-notes.md"}
     assert names == {"evasion.md", "evasion.json", "evasion-by-port.png", "evasion-blind.png", "evasion-frog.png"}
     text = report.read_text()
+    assert "\n\nMimicry works.\n\n" in text
     assert all(f"]({name})" in text for name in names if name.endswith(".png"))
     assert json.loads((report.parent / "evasion.json").read_text())["networks"] == 2
 

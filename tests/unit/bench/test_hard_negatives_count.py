@@ -69,6 +69,7 @@ def test_missed_ones_come_first_and_the_control_last() -> None:
     assert text.index("| nmap |") < text.index("| backup |") < text.index(f"| {CONTROL} |")
     assert "**MISSED**: 1 of 2 hard negatives" in text and "1 scan, offender" in text
     assert "**Met**: 1 of 1" in render_negatives(figures(backup=clean))
+    assert "\n\nA printer.\n\n" in render_negatives(figures(backup=clean), "A printer.")
 
 
 def test_networks_are_simulated_judged_kept_and_told(tmp_path: Path) -> None:

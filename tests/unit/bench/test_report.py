@@ -13,7 +13,7 @@ from thingwarden.bench.contestants import ScoringContestant
 from thingwarden.bench.goals import MODEL
 from thingwarden.bench.plots import draw_plots
 from thingwarden.bench.protocols import Cell, build_view, measure_view
-from thingwarden.bench.report import NOTES_FILE, write_reports
+from thingwarden.bench.report import write_reports
 from thingwarden.train.corpus import Corpus
 from thingwarden.train.folds import FoldPlan
 
@@ -29,7 +29,7 @@ def summary(plan: FoldPlan, corpus: Corpus) -> dict[str, Any]:
 
 
 def test_all_three_files_are_written_and_notes_stand_below_the_goals(summary: dict[str, Any], tmp_path: Path) -> None:
-    (tmp_path / NOTES_FILE).write_text("Because the <beacon> is slow.")
+    (tmp_path / "accuracy-notes.md").write_text("Because the <beacon> is slow.")
     write_reports(summary, tmp_path)
     markdown = (tmp_path / "accuracy.md").read_text()
     assert markdown.index("MISSED") < markdown.index("Because the <beacon>") < markdown.index("## Captures left out")
@@ -40,7 +40,7 @@ def test_all_three_files_are_written_and_notes_stand_below_the_goals(summary: di
         "http://creativecommons.org", ""
     )
     assert {path.name for path in tmp_path.iterdir()} == {
-        NOTES_FILE,
+        "accuracy-notes.md",
         "accuracy.json",
         "accuracy.md",
         "accuracy.html",
