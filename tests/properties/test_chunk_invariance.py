@@ -17,7 +17,8 @@ from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build
 
 ADDRESSES = ["192.168.1.10", "192.168.1.11", "192.168.1.12"]
 DEVICES = build_devices(ADDRESSES)
-CALIBRATION = Calibration(alarm_level_nats=9.0)
+CALIBRATION = Calibration(alarm_level_nats=9.0, strange_alarm_nats=8.0, strange_nats=2.0)
+"""Half of the scripted words are strange, so that either statistic alarms first."""
 SETTINGS = CorrelationSettings(idle_s=120.0, resume_s=1000.0)
 
 flow_specs = st.builds(

@@ -23,7 +23,17 @@ from thingwarden.detect.attribution import Question, choose_witnesses, classes_t
 from thingwarden.detect.corroborate import WEIGHTS, Corroborator, Statements, sighting_clause
 from thingwarden.detect.describe import summarise_incident
 from thingwarden.detect.evidence import OFFENDER, QUANTA_PER_NAT, TARGET, Evidence, weigh_words
-from thingwarden.detect.stream import Course, Stream, group_by_track, grown, join, merge_streams, pick, within_reach
+from thingwarden.detect.stream import (
+    Course,
+    Stream,
+    group_by_track,
+    grown,
+    join,
+    merge_streams,
+    page_sums,
+    pick,
+    within_reach,
+)
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.detect.unreachable import name_unreachable
 from thingwarden.domain.calibration import Calibration
@@ -357,7 +367,8 @@ class Correlator:
         track.tally.add(pending, flows)
         self._accusations.append(Accusation(key[0], key[1], track.is_strange, pending))
         track.recent = within_reach([pending])
-        track.pending, track.is_open, track.last_at_s = [], True, at_s
+        track.pending = [] if track.is_strange else [pending]
+        track.is_open, track.last_at_s = True, at_s
         return self._tell(ChangeKind.OPENED, key, track, position, flows)
 
     def _next_telling(self, track: _Track, words: EvidenceColumns) -> int | None:
@@ -381,9 +392,31 @@ class Correlator:
     def _grow(self, key: tuple[int, int], track: _Track, words: EvidenceColumns, flows: FlowBatch) -> None:
         assert track.tally is not None
         track.tally.add(words, flows)
-        self._accusations.append(Accusation(key[0], key[1], track.is_strange, words))
+        self._accuse(key, track, words)
         track.recent = within_reach([*track.recent, words])
         track.last_at_s, track.last_word = float(words.known_at_s[-1]), int(words.number[-1])
+
+    def _accuse(self, key: tuple[int, int], track: _Track, words: EvidenceColumns) -> None:
+        """Note the next words of an open incident, and those before as well once strangeness alarms too: a class that
+        opens an incident early must not hide flows that only strangeness tells."""
+        was_strange, before = track.is_strange, self._until_strange(track, words)
+        self._accusations.append(Accusation(key[0], key[1], was_strange, words))
+        if was_strange:
+            return
+        known = join([*track.pending, words])
+        oldest = max(0, len(known.flow) - len(words.flow) + before - MAX_PENDING)
+        track.pending = [pick(known, np.arange(oldest, len(known.flow)))]
+        if track.is_strange:
+            self._accusations.append(Accusation(key[0], key[1], True, track.pending.pop()))
+
+    def _until_strange(self, track: _Track, words: EvidenceColumns) -> int:
+        """How many of the next words come before strangeness alarms; all where it does not."""
+        calm = np.maximum.accumulate(np.concatenate([[track.last_calm], words.calm]))
+        sums = page_sums(track.strangeness, np.diff(calm), words.strange)
+        track.strangeness, track.last_calm = int(sums[-1]), int(calm[-1])
+        alarming = np.flatnonzero(sums >= self._strange_alarm)
+        track.is_strange |= len(alarming) > 0
+        return int(alarming[0]) if len(alarming) else len(sums)
 
     def _tell(self, kind: ChangeKind, key: tuple[int, int], track: _Track, position: int, flows: FlowBatch) -> _Step:
         assert track.tally is not None
@@ -409,13 +442,8 @@ class Correlator:
             self._questions.append(question)
 
     def _end(self, key: tuple[int, int], track: _Track, flows: FlowBatch) -> _Step:
-        track.is_open, track.is_strange, track.statistic, track.strangeness, track.sighting_quanta = (
-            False,
-            False,
-            0,
-            0,
-            0,
-        )
+        track.is_open, track.is_strange, track.pending = False, False, []
+        track.statistic, track.strangeness, track.sighting_quanta = 0, 0, 0
         ended_at_s = track.last_at_s + self._settings.idle_s
         return self._step(ChangeKind.ENDED, ended_at_s, _BEFORE_WORDS, key, track, flows)
 

@@ -127,6 +127,17 @@ def running_sums(
     return totals, running
 
 
+def page_sums(start: int, falls: npt.NDArray[np.int64], gains: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Page's sum after each word: it falls, never below 0, and then gains.
+
+    Args:
+        start: quanta before the first word, at least 0.
+        falls, gains: int64 (n,), quanta, at least 0.
+    """
+    before = start + np.cumsum(gains) - gains - np.cumsum(falls)
+    return np.asarray(before - np.minimum(np.minimum.accumulate(before), 0) + gains)
+
+
 def grown(column: npt.NDArray[_Kind], length: int) -> npt.NDArray[_Kind]:
     """The column, at least ``length`` long, filled up with zeros; grows by doubling."""
     if len(column) >= length:

@@ -37,7 +37,7 @@ class Calibration:
         evidence_nats: log-odds above which a closing word speaks against its device.
         open_evidence_nats: the same of openings and probes, which know no outcome and err more.
         evidence_cap_nats: above 0; the most that the class of one word can add to a device's alarm statistic.
-        open_weight: in [0, 1]; share of its evidence that an opening word counts, for it knows no outcome.
+        open_weight: in [0, 1]; share of its evidence above a level of its own that an opening word counts.
         drift_nats: at least 0; what each word of the device takes off the statistic again.
         alarm_level_nats: above 0; an incident opens when the statistic reaches it.
         strange_alarm_nats: above 0; the same for what strangeness has added up to.
@@ -56,7 +56,7 @@ class Calibration:
     evidence_nats: float = 2.0
     open_evidence_nats: float = 2.0
     evidence_cap_nats: float = 6.0
-    open_weight: float = 0.25
+    open_weight: float = 1.0
     drift_nats: float = 0.05
     alarm_level_nats: float = 16.0
     strange_alarm_nats: float = 60.0

@@ -5,7 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from thingwarden.detect.attribution import WINDOW_WORDS
-from thingwarden.detect.stream import Stream, group_by_track, join, merge_streams, pick, running_sums, within_reach
+from thingwarden.detect.stream import (
+    Stream,
+    group_by_track,
+    join,
+    merge_streams,
+    page_sums,
+    pick,
+    running_sums,
+    within_reach,
+)
 from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
 
 
@@ -46,6 +55,18 @@ def test_words_are_grouped_by_device_and_role_in_order_of_the_first() -> None:
     groups = [(key, members.tolist()) for key, members in group_by_track(device, role)]
     assert groups == [((2, 1), [0, 2]), ((1, 2), [1]), ((1, 1), [3])]
     assert list(group_by_track(device[:0], role[:0])) == []
+
+
+def test_pages_sum_falls_to_nothing_and_gains_afterwards() -> None:
+    rng = np.random.default_rng(3)
+    falls, gains = rng.integers(0, 40, 500), rng.integers(0, 30, 500)
+    sums, one_by_one = 25, []
+    for fall, gain in zip(falls.tolist(), gains.tolist(), strict=True):
+        sums = max(0, sums - fall) + gain
+        one_by_one.append(sums)
+    assert page_sums(25, falls, gains).tolist() == one_by_one
+    assert 0 in [total - gain for total, gain in zip(one_by_one, gains.tolist(), strict=True)], "it does reach nothing"
+    assert page_sums(25, falls[:0], gains[:0]).tolist() == []
 
 
 def test_what_is_joined_can_be_picked_again() -> None:

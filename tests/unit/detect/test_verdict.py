@@ -106,6 +106,17 @@ def test_strange_flows_are_malicious_once_strangeness_alarms() -> None:
     assert set(verdicts.attack_class.tolist()) == {CLASS_INDEX[AttackClass.UNKNOWN]}
 
 
+def test_strange_flows_of_an_incident_that_its_class_opened_are_malicious_too() -> None:
+    """A few flows of a known class open it; strangeness of the others adds up while it is open, and takes effect."""
+    known, strange = [0.9999] * 4, [0.7] * 40
+    levels = {"strange_nats": 1.0, "strange_alarm_nats": 60.0, "alarm_level_nats": 12.0}
+    verdicts = judge_together([*known, *strange], 9.0, **levels)
+    assert verdicts.is_malicious.all()
+    assert not judge_together([*known, *strange[:8]], 9.0, **levels).is_malicious[4:].any(), "not enough of it yet"
+    calm = judge_together([*known, *strange], 0.0, **levels)
+    assert calm.is_malicious.tolist() == [*[True] * 4, *[False] * 40], "and nothing where flows are usual"
+
+
 def test_the_louder_accusation_counts_whatever_the_order() -> None:
     flows = build_flows([FlowSpec(at_s=float(row), orig=A, resp=B) for row in range(30)])
     (words,) = FlowWordEncoder(DEVICES).encode(flows)
