@@ -232,6 +232,16 @@ class PolicySection(_Section):
     )
 
 
+class EnforceSettings(_Section):
+    """How decisions reach those who put them into force."""
+
+    key: FilePath | None = _setting(
+        None,
+        "The key that decisions are signed with, made on first use; unset means a file named key beside the journal.",
+        "path of a file of 32 bytes that others cannot read",
+    )
+
+
 class JournalSettings(_Section):
     """Where incidents and decisions are kept."""
 
@@ -250,6 +260,7 @@ class Settings(_Section):
     detect: DetectSettings = DetectSettings()
     sightings: SightingSettings = SightingSettings()
     policy: PolicySection = PolicySection()
+    enforce: EnforceSettings = EnforceSettings()
     journal: JournalSettings = JournalSettings()
 
 
@@ -339,6 +350,29 @@ def load_settings(chosen: Path | None = None, environment: Mapping[str, str] | N
     return LoadedSettings(settings=settings, file=file, origin=_origins(data, str(file)))
 
 
+def load_what_holds(
+    chosen: Path | None = None, environment: Mapping[str, str] | None = None
+) -> tuple[Settings, tuple[str, ...]]:
+    """The settings of the sections that are sound, defaults for the rest, and what is wrong; for emergencies alone.
+
+    Args:
+        chosen, environment: as of ``load_settings``.
+    """
+    try:
+        file = find_config_file(chosen, os.environ if environment is None else environment)
+        data = {} if file is None else _read_toml(file)
+    except ConfigError as error:
+        return Settings(), (str(error),)
+    sound, problems = {}, []
+    for section, values in data.items():
+        try:
+            Settings.model_validate({section: values})
+            sound[section] = values
+        except ValidationError as error:
+            problems.append(str(_config_error(file or Path(), [_problem_from_detail(item) for item in error.errors()])))
+    return Settings.model_validate(sound), tuple(problems)
+
+
 def find_problems(file: Path) -> list[Problem]:
     """Everything wrong with the settings in ``file``, in its order; empty when all is well.
 
@@ -384,6 +418,11 @@ def journal_path(settings: JournalSettings, environment: Mapping[str, str] | Non
     variables = os.environ if environment is None else environment
     state = variables.get("XDG_STATE_HOME") or Path(variables.get("HOME", "/")) / ".local" / "state"
     return Path(state) / "thingwarden" / "journal.sqlite"
+
+
+def key_path(settings: Settings, environment: Mapping[str, str] | None = None) -> Path:
+    """The key's file: the setting, else ``key`` beside the journal."""
+    return settings.enforce.key or journal_path(settings.journal, environment).with_name("key")
 
 
 def policy_settings(settings: Settings) -> PolicySettings:

@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from thingwarden.config import (
     MAX_CONFIG_BYTES,
     DetectSettings,
+    EnforceSettings,
     JournalSettings,
     Settings,
     adjust_calibration,
@@ -20,7 +21,9 @@ from thingwarden.config import (
     find_config_file,
     find_problems,
     journal_path,
+    key_path,
     load_settings,
+    load_what_holds,
     policy_settings,
     setting_rows,
     write_toml,
@@ -215,3 +218,35 @@ def test_the_alarm_level_is_scaled_and_nothing_else() -> None:
     calibration = Calibration(alarm_level_nats=12.0)
     adjusted = adjust_calibration(calibration, DetectSettings(alarm_level_ratio=0.5))
     assert adjusted == dataclasses.replace(calibration, alarm_level_nats=6.0)
+
+
+def test_the_key_lies_beside_the_journal_unless_named() -> None:
+    assert key_path(Settings(), {"XDG_STATE_HOME": "/state"}) == Path("/state/thingwarden/key")
+    named = Settings(enforce=EnforceSettings(key=Path("/etc/key")))
+    assert key_path(named, {"XDG_STATE_HOME": "/state"}) == Path("/etc/key")
+
+
+def test_what_holds_of_a_broken_file_is_kept_and_the_rest_is_told(tmp_path: Path) -> None:
+    file = _written(tmp_path, '[journal]\npath = "/j"\n[policy]\nmax_ttl_s = "long"\n[unheard_of]\na = 1\n')
+    settings, problems = load_what_holds(file, {})
+    assert settings.journal.path == Path("/j")
+    assert settings.policy == Settings().policy
+    assert len(problems) == 2
+    assert "policy" in problems[0] + problems[1]
+
+
+@pytest.mark.parametrize("text", ["", "[journal]\n"])
+def test_of_a_sound_file_all_holds(tmp_path: Path, text: str) -> None:
+    assert load_what_holds(_written(tmp_path, text), {}) == (Settings(), ())
+
+
+@pytest.mark.parametrize("text", ["no toml at all [", "journal = 3\n"])
+def test_of_no_configuration_nothing_holds_and_it_is_told(tmp_path: Path, text: str) -> None:
+    settings, problems = load_what_holds(_written(tmp_path, text), {})
+    assert settings == Settings()
+    assert len(problems) == 1
+
+
+def test_a_missing_file_is_told_and_the_defaults_hold(tmp_path: Path) -> None:
+    settings, problems = load_what_holds(tmp_path / "none.toml", {})
+    assert (settings, len(problems)) == (Settings(), 1)
