@@ -2,21 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from enforcer_builder import KEY, build_warden, serve
 from thingwarden.domain.ports import Enforcer
 from thingwarden.domain.response import ACTS_WITHIN, ReceiptStatus
+from thingwarden.enforce.client import SocketEnforcer
+from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision
 
-ENFORCERS: dict[str, Callable[[], Enforcer]] = {"dry-run": DryRunEnforcer, "recording": RecordingEnforcer}
+ENFORCERS: dict[str, Callable[[], Enforcer]] = {
+    "dry-run": DryRunEnforcer,
+    "recording": RecordingEnforcer,
+    "set": lambda: EnforcerSet([RecordingEnforcer()]),
+}
+
+BEHIND_A_SOCKET: dict[str, Callable[[], Enforcer]] = {"socket-dry-run": DryRunEnforcer, "socket": RecordingEnforcer}
 
 
-@pytest.fixture(params=ENFORCERS)
-def enforcer(request: pytest.FixtureRequest) -> Enforcer:
-    return ENFORCERS[request.param]()
+@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET])
+def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Enforcer]:
+    if request.param in ENFORCERS:
+        yield ENFORCERS[request.param]()
+        return
+    with serve(build_warden(BEHIND_A_SOCKET[request.param](), tmp_path / "state"), tmp_path / "socket"):
+        yield SocketEnforcer(tmp_path / "socket", KEY)
 
 
 def test_every_decision_gets_a_receipt_of_its_own(enforcer: Enforcer) -> None:
