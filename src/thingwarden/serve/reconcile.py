@@ -14,7 +14,7 @@ from enum import Enum
 from typing import Final
 
 from thingwarden.domain.ports import Enforcer
-from thingwarden.domain.response import Decision, Receipt, ReceiptStatus
+from thingwarden.domain.response import Act, Decision, Receipt, ReceiptStatus
 from thingwarden.serve.entries import receipt_entry
 from thingwarden.serve.standing import Standing, StandingState, read_standings, replaced_receipt
 from thingwarden.serve.store import Journal
@@ -155,7 +155,8 @@ class _Plan:
             is_told = item.state is StandingState.IN_FORCE
             told = "in force, though no receipt said so"
             return None if is_told else self._made(item, Remedy.ADOPT, told, receipt=self._held[item.decision_id])
-        if item.state is StandingState.DRY_RUN:
+        is_told_once = item.shown["act"] == Act.NOTIFY.value and bool(item.receipts)  # nobody holds a notification
+        if item.state is StandingState.DRY_RUN or is_told_once:
             return None
         why = "ordered and never applied" if not item.receipts else "not in force, though it should be"
         return self._made(item, Remedy.APPLY, why, decision=item.decision)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from thingwarden.domain.errors import EnforcementError
-from thingwarden.domain.response import Decision, Receipt, ReceiptStatus
+from thingwarden.domain.response import Act, Decision, Receipt, ReceiptStatus
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.serve.entries import HumanAct, HumanVerb, decision_entry, human_entry, receipt_entry
 from thingwarden.serve.reconcile import Remedy, StepTaken, reconcile
@@ -156,6 +156,13 @@ def test_what_todays_policy_forbids_is_not_put_back(journal: Journal) -> None:
 def test_a_dry_run_is_never_put_into_force(journal: Journal) -> None:
     enforcer = RecordingEnforcer()
     tell(journal, receipt(D))
+    assert mend(journal, enforcer) == []
+    assert enforcer.applied == []
+
+
+def test_a_notification_is_not_given_again(journal: Journal) -> None:
+    enforcer, notice = RecordingEnforcer(), build_decision(act=Act.NOTIFY)
+    tell(journal, receipt(A, notice), decision=notice)
     assert mend(journal, enforcer) == []
     assert enforcer.applied == []
 
