@@ -232,9 +232,28 @@ class PolicySection(_Section):
     )
 
 
+class EnforcerKind(Enum):
+    """Who puts decisions into force; the value is what the file says."""
+
+    DRY_RUN = "dry-run"
+    SOCKET = "socket"
+
+
+def _enforcer_kind(value: object) -> object:
+    return EnforcerKind(value) if isinstance(value, str) else value
+
+
 class EnforceSettings(_Section):
     """How decisions reach those who put them into force."""
 
+    by: Annotated[EnforcerKind, BeforeValidator(_enforcer_kind)] = _setting(
+        "dry-run",
+        "Who puts decisions into force: nobody, the dry run says what would be done; or the enforcer's own process.",
+        f"one of {', '.join(item.value for item in EnforcerKind)}",
+    )
+    socket: FilePath = _setting(
+        Path("/run/thingwarden/enforcer.sock"), "Where the enforcer's process listens.", "path of a unix socket"
+    )
     key: FilePath | None = _setting(
         None,
         "The key that decisions are signed with, made on first use; unset means a file named key beside the journal.",
