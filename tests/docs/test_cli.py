@@ -11,10 +11,13 @@ from typing import Any
 import click
 import pytest
 
+from desk_builder import BLOCK, ISOLATE_ID, build_site
 from lab_builder import build_lab
 from thingwarden.cli import main
 from thingwarden.cli.app import root
 from thingwarden.config import PACKAGED_SAMPLE
+from thingwarden.domain.response import Refusal
+from thingwarden.respond.policy import PolicySettings, proposal_id
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "lab-corpus.toml"
 EVERYWHERE = {"--json", "--debug", "--config", "--help", "--version"}
@@ -80,6 +83,28 @@ def _records(capsys: pytest.CaptureFixture[str], *words: str) -> list[dict[str, 
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def _desk_records(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict[str, Any]]:
+    """What an operator's commands print on a site with two proposals and a decision that was never applied."""
+    folder.mkdir()
+    site = build_site(folder, is_enforced=False)
+    at = ("--config", str(site.config))
+    other = site.write(BLOCK, PolicySettings(is_monitor_only=True))
+    assert isinstance(other, Refusal)
+    records = _records(capsys, "decisions", "list", *at)
+    records += _records(capsys, "decisions", "refuse", proposal_id(BLOCK), "--reason", "a test", *at)
+    records += _records(capsys, "decisions", "approve", ISOLATE_ID, "--yes", *at)
+    site.write(BLOCK, PolicySettings())
+    for words in (
+        ("decisions", "reconcile"),
+        ("decisions", "list"),
+        ("panic",),
+        ("audit", "verify"),
+        ("audit", "export"),
+    ):
+        records += _records(capsys, *words, *at)
+    return records
+
+
 def test_json_lines_have_the_documented_keys_and_no_others(
     page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -111,6 +136,7 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     records += _records(capsys, "bench", "reasons", str(attacked), "--out", str(tmp_path))
     kept = ("--out", str(tmp_path), "--kept", str(tmp_path / "kept"))
     records += _records(capsys, "bench", "evasion", str(weeks), "--evasion", "jitter", *kept)
+    records += _desk_records(capsys, tmp_path / "site")
     records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
     assert records
     for record in records:

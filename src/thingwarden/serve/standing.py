@@ -48,8 +48,8 @@ class Standing:
 
     Attributes:
         decision_id, incident_id: its own and its incident's.
-        shown: the decision as people and programs are shown it, genuine or not.
         decision: the decision; None where it is not to be believed.
+        claimed: what a decision that is not to be believed claims, as shown; None where it is.
         doubt: why it is not to be believed; empty where it is.
         state: where it stands.
         expires_at: aware UTC.
@@ -60,14 +60,20 @@ class Standing:
 
     decision_id: str
     incident_id: str
-    shown: dict[str, Any]
     decision: Decision | None
+    claimed: dict[str, Any] | None
     doubt: str
     state: StandingState
     expires_at: datetime
     receipts: tuple[Receipt, ...]
     revoked_by: str | None
     replaced_by: str | None
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The decision as people and programs are shown it, genuine or not."""
+        shown: dict[str, Any] = plain_from_value(self.decision) if self.claimed is None else self.claimed
+        return shown
 
     @property
     def was_applied(self) -> bool:
@@ -91,9 +97,9 @@ class _Found:
     """What the journal holds of one decision, while it is read."""
 
     incident_id: str
-    shown: dict[str, Any]
-    decision: Decision | None
-    doubt: str
+    decision: Decision | None = None
+    claimed: dict[str, Any] | None = None
+    doubt: str = ""
     receipts: list[Receipt] = field(default_factory=list)
     revoked_by: str | None = None
 
@@ -142,13 +148,15 @@ def _add_decision(found: dict[str, _Found], entry: JournalEntry, key: bytes | No
     known = found.get(entry.subject)
     if known is not None and known.decision is not None:
         return
-    made = _Found(entry.incident, shown_decision(entry.body), None, "")
+    made = _Found(entry.incident)
     try:
         made.decision = genuine_decision(entry.body, key)
         if made.decision.decision_id != entry.subject:
             made.decision, made.doubt = None, "its entry stands under another id"
     except RequestError as error:
         made.doubt = error.why
+    if made.decision is None:
+        made.claimed = shown_decision(entry.body)
     if known is not None:
         made.receipts, made.revoked_by = known.receipts, known.revoked_by
     found[entry.subject] = made
@@ -157,14 +165,13 @@ def _add_decision(found: dict[str, _Found], entry: JournalEntry, key: bytes | No
 def _judge(found: dict[str, _Found], now: datetime) -> Iterable[Standing]:
     successors = _successors(found)
     for name, item in found.items():
-        shown_end = datetime.fromisoformat(item.shown["expires_at"])
-        expires_at = shown_end if item.decision is None else item.decision.expires_at
+        expires_at = _end_of(item)
         replaced_by = successors.get(name)
         yield Standing(
             decision_id=name,
             incident_id=item.incident_id,
-            shown=item.shown,
             decision=item.decision,
+            claimed=item.claimed,
             doubt=item.doubt,
             state=_state(item, replaced_by, expires_at, now),
             expires_at=expires_at,
@@ -172,6 +179,13 @@ def _judge(found: dict[str, _Found], now: datetime) -> Iterable[Standing]:
             revoked_by=item.revoked_by,
             replaced_by=replaced_by,
         )
+
+
+def _end_of(item: _Found) -> datetime:
+    if item.decision is not None:
+        return item.decision.expires_at
+    assert item.claimed is not None
+    return datetime.fromisoformat(item.claimed["expires_at"])
 
 
 def _successors(found: dict[str, _Found]) -> dict[str, str]:
