@@ -168,8 +168,8 @@ def _end(item: Plain) -> str:
 def _cut(item: Plain) -> str:
     if item["packet_count"] is None:
         return ""
-    size = "" if item["byte_count"] is None else f", {item['byte_count']:,} B"
-    return f"{item['packet_count']:,} packets{size}"
+    volume = "" if item["byte_count"] is None else f", {item['byte_count']:,} B"
+    return f"{item['packet_count']:,} packets{volume}"
 
 
 def _people(item: Plain) -> Iterator[tuple[str, str]]:

@@ -172,6 +172,23 @@ def test_in_a_dry_run_an_approval_changes_nothing_and_says_so(tmp_path: Path, ca
     assert [item["state"] for item in listed] == ["dry-run"]
 
 
+def test_of_many_who_approve_at_once_one_succeeds(tmp_path: Path) -> None:
+    site = build_site(tmp_path, is_enforced=False)
+    words = [sys.executable, "-m", "thingwarden", "decisions", "approve", ISOLATE_ID, "--yes"]
+    started = [
+        subprocess.Popen(
+            [*words, "--as", name, "--config", str(site.config)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        for name in ("ada", "bob", "eve")
+    ]
+    for process in started:
+        process.communicate(timeout=30)
+    assert sorted(process.returncode for process in started) == [0, 2, 2]
+    with Journal(site.journal) as journal:
+        assert len(list(journal.entries(kind="decision"))) == 1
+        assert journal.verify().broken_at is None
+
+
 def test_listing_makes_no_key(tmp_path: Path, capsys: Capsys) -> None:
     site = build_site(tmp_path, is_enforced=False)
     (tmp_path / "key").unlink()
