@@ -269,11 +269,11 @@ class Desk:
         """Apply what was ordered and written down; what it replaces has ended then."""
         if isinstance(judged, Refusal):
             return Outcome(refusal=judged)
-        receipts = [self._enforcer.apply(judged, now)]
-        if judged.replaces is not None and receipts[0].status is not ReceiptStatus.FAILED:
-            receipts.append(replaced_receipt(receipts[0], judged.replaces))
-        self._journal.append(receipt_entry(receipt, judged.incident_id) for receipt in receipts)
-        return Outcome(decision=judged, receipts=tuple(receipts))
+        receipt = self._enforcer.apply(judged, now)
+        ended = None if judged.replaces is None else replaced_receipt(receipt, judged.replaces)
+        receipts = (receipt,) if ended is None else (receipt, ended)
+        self._journal.append(receipt_entry(item, judged.incident_id) for item in receipts)
+        return Outcome(decision=judged, receipts=receipts)
 
 
 def _believed(standing: Standing) -> Decision:

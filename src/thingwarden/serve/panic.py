@@ -62,12 +62,12 @@ def release_everything(
             held |= {receipt.decision_id: receipt for receipt in enforcer.in_force(now)}
         except ThingwardenError as error:
             unasked.append(f"{enforcer.name}: {error}")
-    failed = [receipt for receipt in told if receipt.status is ReceiptStatus.FAILED]
-    remaining = {receipt.decision_id: receipt for receipt in failed} | held
+    undone = {receipt.decision_id: receipt for receipt in told if receipt.status is not ReceiptStatus.REVOKED}
+    remaining = undone | held
     removed = tuple(item for item in told if item.decision_id not in remaining)
     closed_count, journal_why = 0, ""
     try:
-        closed_count = _write_down(open_journal, (*removed, *failed), set(remaining), person, now)
+        closed_count = _write_down(open_journal, (*removed, *undone.values()), set(remaining), person, now)
     except ThingwardenError as error:
         journal_why = str(error)
     return PanicReport(

@@ -270,8 +270,9 @@ def _receipts(step: Step, enforcer: Enforcer, known: Mapping[str, Standing], now
         receipt = enforcer.apply(step.decision, now)
         yield receipt
         replaced = known.get(step.decision.replaces or "")
-        if replaced is not None and not replaced.has_ended and receipt.status is not ReceiptStatus.FAILED:
-            yield replaced_receipt(receipt, replaced.decision_id)
+        if replaced is not None and not replaced.has_ended:
+            ended = replaced_receipt(receipt, replaced.decision_id)
+            yield from () if ended is None else (ended,)
 
 
 def _is_put_back(receipt: Receipt, known: Mapping[str, Standing]) -> bool:

@@ -205,17 +205,19 @@ def _state(item: _Found, replaced_by: str | None, expires_at: datetime, now: dat
         return StandingState.REPLACED
     if ends:
         return ends[0]
-    if not item.has_begun and item.receipts:
+    has_failed = bool(item.receipts) and item.receipts[-1].status is ReceiptStatus.FAILED
+    if has_failed and not item.has_begun:
         return StandingState.FAILED
     if item.revoked_by is not None or expires_at <= now:
         return StandingState.ENDING
-    if not item.receipts:
-        return StandingState.ORDERED
-    return _BEGUN.get(item.receipts[-1].status, StandingState.FAILED)
+    begun = [_BEGUN[receipt.status] for receipt in item.receipts if receipt.status in _BEGUN]
+    return StandingState.FAILED if has_failed else begun[-1] if begun else StandingState.ORDERED
 
 
-def replaced_receipt(successor: Receipt, replaced_id: str) -> Receipt:
-    """What is written down of a decision when another has taken its place."""
+def replaced_receipt(successor: Receipt, replaced_id: str) -> Receipt | None:
+    """What is written down of a decision when another has taken its place; None while it has not."""
+    if successor.status not in _BEGUN:
+        return None
     return Receipt(
         decision_id=replaced_id,
         enforcer=successor.enforcer,

@@ -152,4 +152,9 @@ def test_an_entry_that_is_none_is_named(journal: Journal, tmp_path: Path) -> Non
 
 def test_what_was_replaced_gets_a_receipt_that_says_by_what() -> None:
     told = replaced_receipt(receipt(A), "0" * 12)
+    assert told is not None
     assert (told.decision_id, told.status, told.detail) == ("0" * 12, R, f"replaced by {DECISION.decision_id}")
+
+
+def test_a_successor_that_did_not_begin_ends_nothing() -> None:
+    assert replaced_receipt(receipt(F), "0" * 12) is None
