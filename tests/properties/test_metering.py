@@ -178,3 +178,14 @@ def test_a_milestone_tells_how_the_flow_would_have_ended_there(capture: list[tup
     assert flows.milestones is not None
     assert np.bincount(flows.milestones.flow, minlength=1).max() <= MOST_MILESTONES
     assert (np.diff(flows.milestones.flow) >= 0).all()
+
+
+def test_an_acknowledgement_counts_in_a_chunk_of_its_own() -> None:
+    keep_alive = [
+        tcp(0.0, "A", 101, 501),
+        tcp(0.1, "A", 501, 102, from_client=False),
+        tcp(4.3, "A", 500, 102, from_client=False),
+        tcp(4.4, "A", 101, 501),
+    ]
+    packets = packets_of(keep_alive)
+    assert meter_in_chunks(packets, [1]) == meter_in_chunks(packets, [])

@@ -53,12 +53,12 @@ def count_stream(flows: FlowTable, segments: Segments) -> npt.NDArray[np.bool_]:
         bool (n,), whether the packet brings only payload that was already sent.
     """
     is_retransmit = np.zeros(len(segments.flow), dtype=np.bool_)
-    first_place = np.full((len(flows), 2), len(segments.flow), dtype=np.int64)
+    first_place = np.where(flows.has_packet, -1, len(segments.flow))
     for side in (0, 1):
         rows = np.flatnonzero(segments.is_resp == side)
         flow = segments.flow[rows]
-        is_first = _begins(flow)
-        first_place[flow[is_first], side] = np.where(flows.has_packet[flow[is_first], side], -1, rows[is_first])
+        is_new = _begins(flow) & ~flows.has_packet[flow, side]
+        first_place[flow[is_new], side] = rows[is_new]
         _advance_side(flows, segments, rows, side, is_retransmit)
         fin = (segments.event[rows] & EVENT_FIN) != 0
         flows.has_fin[flow[fin], side] = True
