@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch, Milestones, address_from_words
+from thingwarden.domain.flow_store import FlowProgress
 from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 from thingwarden.encode.address import (
     IpNetwork,
@@ -24,11 +25,12 @@ from thingwarden.encode.address import (
     is_unicast,
     peer_kinds,
 )
+from thingwarden.encode.agenda import Agenda, Events
 from thingwarden.encode.memory import SlotTable
 from thingwarden.encode.neighbours import Neighbours
 from thingwarden.encode.rhythm import RENEWED_FIELDS, Rhythm
 from thingwarden.encode.vocabulary import CLOSE_KIND, FIELD_INDEX, FIELD_NAMES, OPEN_KIND, PROBE_KIND, Vocabulary
-from thingwarden.encode.word import Outcome, add_outcome, directions, known_at_s, open_buckets
+from thingwarden.encode.word import Outcome, add_outcome, directions, open_buckets
 
 HOUSEKEEPING_EVENTS: Final = 4096
 """Tables are trimmed only when this many openings and closings have passed: trimming never depends on chunking, nor on
@@ -38,7 +40,9 @@ DEVICE_LIMIT: Final = 4096
 NEW_DEVICES_PER_HOUSEKEEPING: Final = 256
 """More new local addresses than this among 4,096 events are a spoofed flood: the rest stays unattributed."""
 
-_KINDS_IN_ORDER: Final = (OPEN_KIND, PROBE_KIND, CLOSE_KIND)
+FOLLOWED_EVENTS: Final = 8192
+"""Openings, milestones and closings of a stream that are encoded at a time."""
+
 _RENEWED: Final = [FIELD_INDEX[name] for name in RENEWED_FIELDS]
 
 
@@ -62,6 +66,7 @@ class SentenceEncoder:
         self._neighbours = Neighbours()
         self._event_count = 0
         self._admitted_count = 0
+        self._standing: _Standing | None = None
 
     @property
     def devices(self) -> Sequence[Device]:
@@ -100,7 +105,49 @@ class SentenceEncoder:
             ends=_Ends.of(flows, self._local_networks),
             opened=np.zeros((len(flows), 2, len(FIELD_NAMES)), dtype=np.uint8),
         )
-        events = _Events.of(flows)
+        yield from self._encode_in_order(batch, Events.of(flows), chunk_events)
+
+    def follow(self, flows: FlowBatch, progress: FlowProgress, upto_s: float) -> Iterator[WordBatch]:
+        """Yield the words that became knowable, of flows that are still going on.
+
+        Cut as it may be, a stream gives the words that ``encode`` gives for the flows that it ends as, in the order in
+        which they began; but for stragglers of a flow that was reset, which come after its closing word, and packets
+        older than those before them. A device is known by what its flow's first packet shows.
+
+        Args:
+            flows: the rows of a ``FlowStore``, the same in every call.
+            progress: since the last call.
+            upto_s: no later packet will be older; Unix seconds.
+        """
+        events = self._standing_of(flows).agenda.advance(flows, progress, upto_s)
+        yield from self._follow_events(flows, progress.reached, events)
+
+    def hasten(self, flows: FlowBatch, count: int) -> Iterator[WordBatch]:
+        """Yield the closing words of the ``count`` flows that are due soonest, before their time.
+
+        Args:
+            flows: as given to ``follow``.
+            count: how many; fewer where fewer flows have ended.
+        """
+        events = self._standing_of(flows).agenda.hasten(flows, count)
+        yield from self._follow_events(flows, Milestones.empty(), events)
+
+    def _standing_of(self, flows: FlowBatch) -> _Standing:
+        if self._standing is None:
+            self._standing = _Standing(len(flows))
+        return self._standing
+
+    def _follow_events(self, flows: FlowBatch, reached: Milestones, events: Events) -> Iterator[WordBatch]:
+        standing = self._standing_of(flows)
+        opened = events.row[events.kind == OPEN_KIND]
+        standing.ends.put(opened, _Ends.of(flows.take(opened), self._local_networks))
+        closed = events.row[events.kind == CLOSE_KIND]
+        standing.ends.answered[closed] = _has_answered(flows.take(closed))
+        noted = replace(flows, milestones=reached)
+        batch = _Batch(flows=flows, noted=noted, ends=standing.ends, opened=standing.opened)
+        yield from self._encode_in_order(batch, events, FOLLOWED_EVENTS)
+
+    def _encode_in_order(self, batch: _Batch, events: Events, chunk_events: int) -> Iterator[WordBatch]:
         remembered = np.flatnonzero(events.kind != PROBE_KIND)
         start, passed = 0, 0
         while start < len(events):
@@ -121,7 +168,7 @@ class SentenceEncoder:
         self._rhythm.trim()
         self._neighbours.trim()
 
-    def _encode_events(self, batch: _Batch, events: _Events) -> WordBatch:
+    def _encode_events(self, batch: _Batch, events: Events) -> WordBatch:
         flows, ends = batch.flows, batch.ends
         event, side = np.nonzero(ends.speaks[events.row])
         row, kind, at_s = events.row[event], events.kind[event], events.at_s[event]
@@ -169,7 +216,7 @@ class SentenceEncoder:
         event: npt.NDArray[np.int64],
         kind: npt.NDArray[np.uint8],
         flows: FlowBatch,
-        events: _Events,
+        events: Events,
     ) -> npt.NDArray[np.uint8]:
         """By address, and for openings by what the peer did before; a closing word takes its opening's."""
         kinds = peer_kinds(own, peer)
@@ -292,38 +339,6 @@ def local_ends(flows: FlowBatch, networks: Sequence[IpNetwork] = ()) -> npt.NDAr
     return np.stack([orig, resp], axis=1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Events:
-    """Openings, milestones and closings of a batch of flows in knowable order; of one instant in that order."""
-
-    at_s: npt.NDArray[np.float64]
-    row: npt.NDArray[np.int64]
-    kind: npt.NDArray[np.uint8]
-    milestone: npt.NDArray[np.int64]  # row in the batch's milestones, meaningless where the kind is another
-
-    def __len__(self) -> int:
-        return len(self.row)
-
-    def take(self, part: slice) -> _Events:
-        return _Events(self.at_s[part], self.row[part], self.kind[part], self.milestone[part])
-
-    @classmethod
-    def of(cls, flows: FlowBatch) -> _Events:
-        noted = flows.milestones or Milestones.empty()
-        reached_at_s = flows.started_at_s[noted.flow] + noted.elapsed_s
-        closed_at_s = np.maximum(known_at_s(flows), flows.started_at_s)
-        at_s = np.concatenate([flows.started_at_s, reached_at_s, closed_at_s])
-        order = np.argsort(at_s, kind="stable")
-        every = np.arange(len(flows))
-        kinds = np.repeat(np.array(_KINDS_IN_ORDER, dtype=np.uint8), [len(flows), len(noted), len(flows)])
-        return cls(
-            at_s=at_s[order],
-            row=np.concatenate([every, noted.flow, every])[order],
-            kind=kinds[order],
-            milestone=order - len(flows),
-        )
-
-
 def _own_and_peer(
     flows: FlowBatch, side: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.uint64]]:
@@ -368,8 +383,35 @@ class _Ends:
             ],
             axis=1,
         )
-        answered = (flows.resp_packets > 0) | (flows.resp_bytes > 0)
-        return cls(speaks=speaks, key=key, both_local=orig_local & resp_local, answered=answered)
+        return cls(speaks=speaks, key=key, both_local=orig_local & resp_local, answered=_has_answered(flows))
+
+    @classmethod
+    def blank(cls, count: int) -> _Ends:
+        """Room for the ends of flows."""
+        return cls(
+            speaks=np.zeros((count, 2), dtype=np.bool_),
+            key=np.zeros((count, 2), dtype=np.uint64),
+            both_local=np.zeros(count, dtype=np.bool_),
+            answered=np.zeros(count, dtype=np.bool_),
+        )
+
+    def put(self, rows: npt.NDArray[np.int64], other: _Ends) -> None:
+        """Overwrite the ends of the flows at ``rows``."""
+        for name in self.__slots__:
+            getattr(self, name)[rows] = getattr(other, name)
+
+
+class _Standing:
+    """What is remembered of each row of a store from a flow's opening to its closing."""
+
+    def __init__(self, row_count: int) -> None:
+        self.agenda = Agenda(row_count)
+        self.ends = _Ends.blank(row_count)
+        self.opened = np.zeros((row_count, 2, len(FIELD_NAMES)), dtype=np.uint8)
+
+
+def _has_answered(flows: FlowBatch) -> npt.NDArray[np.bool_]:
+    return np.asarray((flows.resp_packets > 0) | (flows.resp_bytes > 0))
 
 
 def _is_local(

@@ -45,6 +45,8 @@ ANSWERED_STATES: Final = ("S1", "SF", "S2", "S3", "RSTO", "RSTR")
 FAILED_STATES: Final = ("S0", "REJ", "RSTOS0", "RSTRH", "SH", "SHR")
 """States in which the contact came to nothing."""
 
+RESET_STATES: Final = ("RSTO", "RSTR", "RSTOS0", "RSTRH")
+
 ICMP_PROTOS: Final = (1, 58)
 
 CLOSE_DELAY_S: Final = {"SF": 5.0, "REJ": 5.0, "S0": 5.0, "RSTO": 0.1, "RSTR": 0.1, "RSTOS0": 0.1, "RSTRH": 0.1}
@@ -66,6 +68,7 @@ def code_mask(names: tuple[str, ...]) -> npt.NDArray[np.bool_]:
 
 _ANSWERED: Final = code_mask(ANSWERED_STATES)
 _FAILED: Final = code_mask(FAILED_STATES)
+_RESET: Final = code_mask(RESET_STATES)
 _DELAY: Final = np.full(len(CONN_STATE_CODE), TCP_INACTIVITY_S)
 for _name, _delay_s in CLOSE_DELAY_S.items():
     _DELAY[CONN_STATE_CODE[_name]] = _delay_s
@@ -76,6 +79,11 @@ def known_at_s(flows: FlowBatch) -> npt.NDArray[np.float64]:
     delay = np.where(flows.proto == 6, _DELAY[flows.conn_state], DATAGRAM_INACTIVITY_S)
     ended_at_s: npt.NDArray[np.float64] = flows.ended_at_s + delay
     return ended_at_s
+
+
+def is_reset(flows: FlowBatch) -> npt.NDArray[np.bool_]:
+    """Which flows stand reset, bool (n,): their outcome is knowable while a meter still waits for stragglers."""
+    return np.asarray((flows.proto == 6) & _RESET[flows.conn_state])
 
 
 def is_failed(flows: FlowBatch) -> npt.NDArray[np.bool_]:

@@ -57,11 +57,16 @@ class FlowKeys:
     @classmethod
     def empty(cls) -> Self:
         """No keys."""
+        return cls.blank(0)
+
+    @classmethod
+    def blank(cls, count: int) -> Self:
+        """Room for keys."""
         return cls(
-            address=np.zeros((0, 4), dtype=np.uint64),
-            port=np.zeros((0, 2), dtype=np.uint16),
-            kind=np.zeros(0, dtype=np.uint16),
-            digest=np.zeros(0, dtype=np.uint64),
+            address=np.zeros((count, 4), dtype=np.uint64),
+            port=np.zeros((count, 2), dtype=np.uint16),
+            kind=np.zeros(count, dtype=np.uint16),
+            digest=np.zeros(count, dtype=np.uint64),
         )
 
     @property
@@ -72,6 +77,11 @@ class FlowKeys:
     def take(self, rows: npt.NDArray[np.int64]) -> Self:
         """The keys at ``rows`` (indices), in that order."""
         return type(self)(**{name: getattr(self, name).take(rows, axis=0) for name in self.__slots__})
+
+    def put(self, rows: npt.NDArray[np.int64], other: FlowKeys) -> None:
+        """Overwrite the keys at ``rows`` with the other's."""
+        for name in self.__slots__:
+            getattr(self, name)[rows] = getattr(other, name)
 
     def join(self, other: FlowKeys) -> Self:
         """These keys, then the other's."""

@@ -16,18 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.flow import (
-    CONN_STATE_CODE,
     HISTORY_LENGTH,
     MILESTONE_AGES_S,
     MILESTONE_PACKETS,
-    UID_LENGTH,
-    UNKNOWN_COUNT,
     FlowBatch,
     Milestones,
 )
 from thingwarden.domain.packet import (
-    PROTO_ICMP,
-    PROTO_ICMP6,
     PROTO_TCP,
     PROTO_UDP,
     TCP_ACK,
@@ -35,13 +30,13 @@ from thingwarden.domain.packet import (
     TCP_SYN,
     PacketBatch,
 )
-from thingwarden.ingest.flow_key import FlowKeys, Grouping, group_packets, key_packets, mix_words
+from thingwarden.ingest.flow_key import FlowKeys, Grouping, group_packets, key_packets
+from thingwarden.ingest.flow_rows import opening_columns, outcome_columns, standing_columns
 from thingwarden.ingest.flow_table import FlowTable
-from thingwarden.ingest.history import FlowPackets, append_history, is_bare_syn_reset
-from thingwarden.ingest.service import name_services
+from thingwarden.ingest.history import FlowPackets, append_history
 from thingwarden.ingest.tcp_split import HANDSHAKE_IDLE_S, TcpPackets, split_connections
 from thingwarden.ingest.tcp_state import Endpoint, events_from_flags, state_table
-from thingwarden.ingest.tcp_stream import Segments, count_stream, stream_bytes
+from thingwarden.ingest.tcp_stream import Segments, count_stream
 
 IDLE_S: Final = 60.0
 """Zeek's inactivity timeout of UDP, ICMP and unknown protocols."""
@@ -64,9 +59,6 @@ _UDP_SERVER_PORTS: Final = (
 sender is taken as the responder."""
 
 _BROADCAST: Final = np.uint64(0xFFFF_FFFF_FFFF)
-_BASE62: Final = np.frombuffer(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", dtype=np.uint8)
-_UID_DIGITS: Final = 17
-assert _UID_DIGITS < UID_LENGTH
 
 
 def _port_set(ports: tuple[int, ...]) -> npt.NDArray[np.bool_]:
@@ -91,6 +83,38 @@ def meter_packets(table: FlowTable, packets: PacketBatch) -> tuple[FlowTable, Fl
     """
     if not len(packets):
         return table, FlowBatch.empty()
+    chunk = follow_packets(table, packets)
+    return _part(table, chunk, float(packets.at_s.max()))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Followed:
+    """Flows that had packets in a chunk, as they stand after it; k flows, those of one key in order of time.
+
+    Attributes:
+        flows: as they stand; of their milestones those of before and those reached in this chunk.
+        source: int64 (k,), row of the open flow that goes on, -1 where one begins.
+        first_packet: int64 (k,), place in the chunk of the flow's first packet in it.
+        first_mac: uint64 (k, 2), link-layer addresses of originator and responder in that packet; 0 unknown.
+        is_last: bool (k,), whether no later flow of the same key begins in this chunk.
+        replaced: int64, rows of open flows whose key's next packet began another flow: they are over.
+    """
+
+    flows: FlowTable
+    source: npt.NDArray[np.int64]
+    first_packet: npt.NDArray[np.int64]
+    first_mac: npt.NDArray[np.uint64]
+    is_last: npt.NDArray[np.bool_]
+    replaced: npt.NDArray[np.int64]
+
+
+def follow_packets(table: FlowTable, packets: PacketBatch) -> Followed:
+    """Count a chunk's packets into flows: those that go on, and those that begin.
+
+    Args:
+        table: the flows open before, at least those that share a key with a packet; not changed.
+        packets: at least one, in the order of capture.
+    """
     keys, is_upper = key_packets(packets)
     grouping = group_packets(table.keys, keys)
     sorted_packets = packets.take(grouping.order)
@@ -110,7 +134,15 @@ def meter_packets(table: FlowTable, packets: PacketBatch) -> tuple[FlowTable, Fl
     )
     _count_with_milestones(flows, placed)
     flows.tcp_state, flows.expires_at_s = state[is_last], expires_at_s[is_last]
-    return _part(table, flows, grouping, begins, is_last, float(packets.at_s.max()))
+    starts = np.flatnonzero(begins | grouping.is_first)
+    return Followed(
+        flows=flows,
+        source=np.where(begins[starts], -1, grouping.open_row[starts]),
+        first_packet=grouping.order[starts],
+        first_mac=_first_macs(sorted_packets, starts, placed.is_resp[starts]),
+        is_last=np.append(grouping.is_first[1:], True)[is_last],
+        replaced=grouping.open_row[begins & (grouping.open_row >= 0)],
+    )
 
 
 def finish_flows(table: FlowTable) -> FlowBatch:
@@ -239,6 +271,15 @@ def _states_before(
     return before
 
 
+def _first_macs(
+    packets: PacketBatch, starts: npt.NDArray[np.int64], is_resp: npt.NDArray[np.uint8]
+) -> npt.NDArray[np.uint64]:
+    """Originator's and responder's link-layer address in the packets ``starts``; a broadcast is nobody's."""
+    to = np.where(packets.dst_mac[starts] == _BROADCAST, np.uint64(0), packets.dst_mac[starts])
+    macs = np.column_stack([packets.src_mac[starts], to])  # (k, 2): sender, receiver
+    return np.where(is_resp[:, None] != 0, macs[:, ::-1], macs)
+
+
 def _count_with_milestones(flows: FlowTable, placed: _Placed) -> None:
     """Add the packets to ``flows``, stopping wherever a flow reaches a milestone to note how it stands."""
     is_stop = _find_milestones(flows, placed)
@@ -281,7 +322,7 @@ def _find_milestones(flows: FlowTable, placed: _Placed) -> npt.NDArray[np.bool_]
 def _note_milestones(flows: FlowTable, rows: npt.NDArray[np.int64]) -> Milestones:
     """How the flows at ``rows`` (ascending) stand now."""
     standing = flows.take(rows)
-    outcome = _outcomes(standing)
+    outcome = standing_columns(standing)
     return Milestones(
         flow=rows,
         elapsed_s=standing.last_at_s - standing.started_at_s,
@@ -398,22 +439,15 @@ def _begins(flow: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     return first
 
 
-def _part(
-    table: FlowTable,
-    flows: FlowTable,
-    grouping: Grouping,
-    begins: npt.NDArray[np.bool_],
-    is_last: npt.NDArray[np.bool_],
-    now_s: float,
-) -> tuple[FlowTable, FlowBatch]:
+def _part(table: FlowTable, chunk: Followed, now_s: float) -> tuple[FlowTable, FlowBatch]:
     """Keep what may still grow; end what cannot."""
-    touched = grouping.open_row[grouping.open_row >= 0]
+    flows = chunk.flows
     is_continued = np.zeros(len(table), dtype=np.bool_)
-    is_continued[touched] = ~begins[grouping.open_row >= 0]
+    is_continued[chunk.source[chunk.source >= 0]] = True
     stays = table.expires_at_s > now_s
-    stays[touched] = False
-    is_last_of_key = np.append(grouping.is_first[1:], True)[is_last]
-    is_open = is_last_of_key & (flows.expires_at_s > now_s)
+    stays[is_continued] = False
+    stays[chunk.replaced] = False
+    is_open = chunk.is_last & (flows.expires_at_s > now_s)
     _evict(table, stays, flows, is_open)
     ended = table.take(~(stays | is_continued)).join(flows.take(~is_open))
     return table.take(stays).join(flows.take(is_open)), _end(ended)
@@ -433,87 +467,12 @@ def _evict(table: FlowTable, stays: npt.NDArray[np.bool_], flows: FlowTable, is_
 
 def _end(flows: FlowTable) -> FlowBatch:
     """Rows of ``FlowBatch`` for flows that are over, in the order of their last packet."""
-    orig, resp = flows.orig_is_upper.astype(np.int64), 1 - flows.orig_is_upper.astype(np.int64)
-    row = np.arange(len(flows))
-    ends = flows.keys.address.reshape(-1, 2, 2)
-    ports = _ports(flows)
     batch = FlowBatch.unknown(
         len(flows),
-        started_at_s=flows.started_at_s,
-        proto=flows.keys.proto,
-        orig_address=ends[row, orig],
-        resp_address=ends[row, resp],
-        orig_port=ports[:, 0],
-        resp_port=ports[:, 1],
-        orig_ip_bytes=flows.ip_bytes[:, 0],
-        resp_ip_bytes=flows.ip_bytes[:, 1],
-        history=_history_strings(flows),
+        **opening_columns(flows),
+        **outcome_columns(flows),
         orig_mac=flows.mac[:, 0],
         resp_mac=flows.mac[:, 1],
-        uid=_uids(flows),
         milestones=flows.milestones,
-        **_outcomes(flows),
     )
     return batch.take(np.argsort(flows.last_at_s, kind="stable"))
-
-
-def _outcomes(flows: FlowTable) -> dict[str, npt.NDArray[Any]]:
-    """What is so far known of each flow's outcome, as columns of ``FlowBatch``."""
-    proto = flows.keys.proto
-    is_tcp = proto == PROTO_TCP
-    is_counted = np.isin(proto, (PROTO_UDP, PROTO_ICMP, PROTO_ICMP6))
-    payload = np.select([is_tcp[:, None], is_counted[:, None]], [stream_bytes(flows), flows.payload_bytes], 0)
-    duration_s = flows.last_at_s - flows.started_at_s
-    # As in Zeek's log: without a duration, no byte counts. Else a log and a capture of one flow would differ.
-    is_instant = duration_s <= 0
-    duration_s[is_instant] = np.nan
-    payload[is_instant] = UNKNOWN_COUNT
-    return {
-        "duration_s": duration_s,
-        "orig_bytes": payload[:, 0],
-        "resp_bytes": payload[:, 1],
-        "orig_packets": flows.packets[:, 0],
-        "resp_packets": flows.packets[:, 1],
-        "conn_state": _name_states(flows, proto, payload > 0),
-        "service": name_services(proto, _ports(flows), flows.payload_head, flows.payload_bytes),
-    }
-
-
-def _ports(flows: FlowTable) -> npt.NDArray[np.uint16]:
-    """Originator's and responder's port, uint16 (n, 2)."""
-    row, orig = np.arange(len(flows)), flows.orig_is_upper.astype(np.int64)
-    return np.column_stack([flows.keys.port[row, orig], flows.keys.port[row, 1 - orig]])
-
-
-def _history_strings(flows: FlowTable) -> npt.NDArray[np.bytes_]:
-    return np.ascontiguousarray(flows.history).view(f"S{HISTORY_LENGTH}").reshape(-1)
-
-
-def _name_states(
-    flows: FlowTable, proto: npt.NDArray[np.uint8], sent_payload: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.uint8]:
-    by_activity = np.array(
-        [[CONN_STATE_CODE["OTH"], CONN_STATE_CODE["SHR"]], [CONN_STATE_CODE["S0"], CONN_STATE_CODE["SF"]]],
-        dtype=np.uint8,
-    )
-    is_active = (flows.packets > 0).astype(np.int64)
-    has_payload = sent_payload.any(axis=1).astype(np.int64)
-    is_bare = is_bare_syn_reset(flows.history).astype(np.int64)
-    tcp_name = state_table().conn_state[flows.tcp_state, has_payload, is_bare]
-    udp_name = by_activity[is_active[:, 0], is_active[:, 1]]
-    other = np.full(len(flows), CONN_STATE_CODE["OTH"], dtype=np.uint8)
-    codes: npt.NDArray[np.uint8] = np.select([proto == PROTO_TCP, proto == PROTO_UDP], [tcp_name, udp_name], other)
-    return codes.astype(np.uint8)
-
-
-def _uids(flows: FlowTable) -> npt.NDArray[np.bytes_]:
-    """``C`` and base 62, as Zeek writes them, but the same for the same packets."""
-    started = flows.started_at_s.copy().view(np.uint64)
-    words = [mix_words(flows.keys.digest ^ started), mix_words(flows.keys.digest + mix_words(started))]
-    digits = np.zeros((len(flows), UID_LENGTH), dtype=np.uint8)
-    digits[:, 0] = ord("C")
-    for place in range(_UID_DIGITS):
-        word = words[place % 2]
-        digits[:, place + 1] = _BASE62[word % np.uint64(62)]
-        words[place % 2] = word // np.uint64(62)
-    return digits.view(f"S{UID_LENGTH}").reshape(-1)
