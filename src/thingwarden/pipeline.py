@@ -13,6 +13,9 @@ from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.detect.verdict import FlowJudge
@@ -41,6 +44,7 @@ MAX_HELD: Final = 256
 """Refused proposals kept for a person's approval; the oldest go first."""
 
 APPROVAL_LASTS: Final = timedelta(hours=1)
+_ROUNDING_S: Final = 1e-6
 _REMEMBERED: Final = timedelta(hours=1)
 
 
@@ -146,7 +150,7 @@ class Pipeline:
 
     Args:
         calibration: of the model that scores.
-        flows: the batch whose words will arrive.
+        flows: the batch whose words will arrive, or the rows of a ``FlowStore``, which change in place.
         devices: the encoder's table, which may grow.
         playbook: which act answers which attack.
         policy: what the operator allows.
@@ -189,13 +193,22 @@ class Pipeline:
         if isinstance(event, ScoredBatch):
             return self._handle_batch(event)
         if isinstance(event, Tick):
-            return self._expire(now)
+            return self._end_idle(now) + self._expire(now)
         if isinstance(event, Explained):
             change = self._correlator.answer(event.question, event.reasons, self._flows)
             return [] if change is None else [Record(at=change.at, entry=change)]
         if isinstance(event, Receipt):
             return self._handle_receipt(event, now)
         return self._handle_operator(event, now)
+
+    def held_flows(self) -> npt.NDArray[np.int64]:
+        """Rows of the flows that an incident, or what may become one, still names; int64, some more than once."""
+        return self._correlator.held_flows()
+
+    def forget_flows(self, rows: npt.NDArray[np.int64]) -> None:
+        """Name these flows no more: their rows become those of others, as in a ``FlowStore``."""
+        self._judge.forget_flows(rows)
+        self._correlator.forget_flows(rows, len(self._flows))
 
     def verdicts(self) -> FlowVerdicts:
         """The verdict of every flow so far."""
@@ -224,6 +237,12 @@ class Pipeline:
             if change.kind is not ChangeKind.ENDED:
                 commands += self._respond(change.incident, view, change.at)
         return commands + [Explain(question=question) for question in self._correlator.questions()]
+
+    def _end_idle(self, now: datetime) -> list[Command]:
+        """What nothing but the hour ends; an instant may lie half a microsecond after the word that it was taken from,
+        which must not end what that word did not."""
+        ended = self._correlator.end_idle(now.timestamp() - _ROUNDING_S, self._flows)
+        return [Record(at=change.at, entry=change) for change in ended]
 
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []

@@ -197,3 +197,29 @@ def test_no_order_waits_for_an_explanation() -> None:
     assert told.entry.kind is ChangeKind.EXPLAINED and told.entry.incident.reasons == (reason,)
     assert pipeline.incidents()[0].reasons == (reason,)
     assert pipeline.handle(Explained(question=explain.question, reasons=()), later) == []
+
+
+def test_an_incident_ends_with_the_hour_where_no_word_comes() -> None:
+    flows = build_flows(beacons())
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    words = next(FlowWordEncoder(DEVICES).encode(flows, 1000))
+    scores = ScriptedScorer(dict.fromkeys(range(20), (0.99, AttackClass.C2))).score(words)
+    last_at = datetime.fromtimestamp(float(words.known_at_s[-1]), UTC)
+    pipeline.handle(ScoredBatch(words=words, scores=scores), last_at)
+    assert not any(isinstance(command, Record) for command in pipeline.handle(Tick(), last_at + timedelta(minutes=15)))
+    (ended,) = pipeline.handle(Tick(), last_at + timedelta(minutes=15, seconds=1))
+    assert isinstance(ended, Record) and isinstance(ended.entry, IncidentChange)
+    assert ended.entry.kind is ChangeKind.ENDED
+
+
+def test_rows_that_are_forgotten_are_held_no_more() -> None:
+    flows = build_flows(beacons())
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    words = next(FlowWordEncoder(DEVICES).encode(flows, 1000))
+    scores = ScriptedScorer(dict.fromkeys(range(20), (0.99, AttackClass.C2))).score(words)
+    pipeline.handle(ScoredBatch(words=words, scores=scores), datetime.fromtimestamp(START_S, UTC))
+    held = pipeline.held_flows()
+    assert len(held)
+    pipeline.forget_flows(held)
+    assert len(pipeline.held_flows()) == 0
+    assert (pipeline.verdicts().device[held] == -1).all()

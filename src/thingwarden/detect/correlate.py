@@ -33,6 +33,7 @@ from thingwarden.detect.stream import (
     page_sums,
     pick,
     within_reach,
+    without,
 )
 from thingwarden.detect.tally import MAX_CONTACTS, NO_SIGHTING, EvidenceColumns, Tally, instant_from_s
 from thingwarden.detect.unreachable import name_unreachable
@@ -58,6 +59,10 @@ TELLING_WORDS: Final = 4
 
 MAX_PENDING: Final = 256
 """Words of evidence kept while a statistic has not reached the alarm level; the oldest go first."""
+
+
+MAX_RETIRED: Final = 4096
+"""Incidents kept of devices that the encoder has forgotten; the oldest go first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,7 +123,7 @@ class _Step:
 
 
 class Correlator:
-    """Turns the scored words of one ``FlowBatch`` into incidents.
+    """Turns the scored words of one ``FlowBatch``, or of the rows of a ``FlowStore``, into incidents.
 
     Args:
         calibration: of the model that scores.
@@ -156,7 +161,7 @@ class Correlator:
         Args:
             words: the next words.
             scores: of these words.
-            flows: the batch whose rows ``words.flow`` names; the same in every call.
+            flows: the batch whose rows ``words.flow`` names; the same in every call, though it may change in place.
 
         Returns:
             What opened, grew or ended, exact in traffic time. Growth is told when the evidence of a class has
@@ -223,6 +228,41 @@ class Correlator:
         ordered = sorted(known, key=lambda item: (item[1].opened_at_s, item[0]))
         return [self._snapshot(key, track, flows) for key, track in ordered]
 
+    def end_idle(self, now_s: float, flows: FlowBatch) -> list[IncidentChange]:
+        """End the incidents whose devices have been quiet for long enough, where no word comes to show it.
+
+        Args:
+            now_s: Unix seconds; all words up to then were given to ``update``.
+            flows: as given to ``update``.
+        """
+        steps = sorted(self._end_idle(now_s, flows), key=lambda step: step.at_s)
+        return [step.change for step in steps]
+
+    def held_flows(self) -> npt.NDArray[np.int64]:
+        """Rows of flows that an incident, or what may become one, still names; int64, some more than once."""
+        tracks = [*self._tracks.values(), *(track for _, track in self._retired)]
+        named = [part.flow for track in tracks for part in (*track.pending, *track.recent)]
+        shown = [entry[1] for track in tracks if track.tally is not None for entry in track.tally.loudest]
+        rows = np.concatenate([np.array(shown, dtype=np.int64), *named])
+        return np.asarray(rows[rows != NO_FLOW])
+
+    def forget_flows(self, rows: npt.NDArray[np.int64], flow_count: int) -> None:
+        """Name these flows no more: their rows become those of others.
+
+        Args:
+            rows: of ``flow_count`` rows.
+            flow_count: rows of the flows given to ``update``.
+        """
+        is_gone = np.zeros(flow_count + 1, dtype=np.bool_)  # the last stands for no flow, NO_FLOW
+        is_gone[rows] = True
+        self._is_counted = grown(self._is_counted, 2 * flow_count)
+        self._is_counted[2 * rows] = self._is_counted[2 * rows + 1] = False
+        for track in [*self._tracks.values(), *(track for _, track in self._retired)]:
+            track.pending = without(track.pending, is_gone)
+            track.recent = without(track.recent, is_gone)
+            if track.tally is not None:
+                track.tally.forget(is_gone)
+
     def _retire_evicted(self, words: WordBatch, flows: FlowBatch) -> list[_Step]:
         """Part with the tracks of devices whose index now names another device."""
         steps = []
@@ -233,7 +273,7 @@ class Correlator:
                     continue
                 del self._tracks[index, role]
                 if track.tally is not None:
-                    self._retired.append(((index, role), track))
+                    self._retired = [*self._retired[1 - MAX_RETIRED :], ((index, role), track)]
                 if track.is_open:
                     steps.append(self._end((index, role), track, flows))
         return steps

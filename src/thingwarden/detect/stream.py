@@ -73,6 +73,12 @@ def _remembered(part: EvidenceColumns) -> EvidenceColumns:
     return part if is_kept.all() else pick(part, is_kept)
 
 
+def without(parts: Sequence[EvidenceColumns], is_gone: npt.NDArray[np.bool_]) -> list[EvidenceColumns]:
+    """The words of evidence that name none of these flows; ``is_gone`` is by row, ``NO_FLOW`` its last."""
+    kept = [part if not is_gone[part.flow].any() else pick(part, ~is_gone[part.flow]) for part in parts]
+    return [part for part in kept if len(part.flow)]
+
+
 def pick(columns: EvidenceColumns, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_] | slice) -> EvidenceColumns:
     """The words at ``rows``, in that order."""
     return columns.take(rows)

@@ -246,6 +246,10 @@ class Tally:
         )
         self.loudest = sorted([*self.loudest, *rows])[:keep]
 
+    def forget(self, is_gone: npt.NDArray[np.bool_]) -> None:
+        """Show these flows no more, bool by row; what they were counted for stays counted."""
+        self.loudest = [entry for entry in self.loudest if not is_gone[entry[1]]]
+
     @property
     def class_counts(self) -> npt.NDArray[np.int64]:
         """Words of evidence by class, int64 (classes,)."""

@@ -37,17 +37,26 @@ class FlowJudge:
     def __init__(self, flow_count: int, calibration: Calibration, *, is_timed: bool = True) -> None:
         self._calibration = calibration
         self._is_timed = is_timed
-        self._probability = np.full(flow_count, np.nan, dtype=np.float32)
-        self._attack_class = np.zeros(flow_count, dtype=np.int8)
-        self._ton_class = np.full(flow_count, -1, dtype=np.int8)
-        self._device = np.full(flow_count, -1, dtype=np.int32)
-        self._is_orig = np.zeros(flow_count, dtype=np.bool_)
-        self._role = np.zeros(flow_count, dtype=np.int8)
-        self._surprise_nats = np.full(flow_count, np.nan, dtype=np.float32)
-        self._loudness = np.full(flow_count, -np.inf)
-        self._accused_device = np.full(flow_count, -1, dtype=np.int32)
-        self._accused_role = np.zeros(flow_count, dtype=np.int8)
-        self._accused_class = np.zeros(flow_count, dtype=np.int8)
+        self._probability = np.empty(flow_count, dtype=np.float32)
+        self._attack_class = np.empty(flow_count, dtype=np.int8)
+        self._ton_class = np.empty(flow_count, dtype=np.int8)
+        self._device = np.empty(flow_count, dtype=np.int32)
+        self._is_orig = np.empty(flow_count, dtype=np.bool_)
+        self._role = np.empty(flow_count, dtype=np.int8)
+        self._surprise_nats = np.empty(flow_count, dtype=np.float32)
+        self._loudness = np.empty(flow_count)
+        self._accused_device = np.empty(flow_count, dtype=np.int32)
+        self._accused_role = np.empty(flow_count, dtype=np.int8)
+        self._accused_class = np.empty(flow_count, dtype=np.int8)
+        self.forget_flows(slice(None))
+
+    def forget_flows(self, rows: npt.NDArray[np.int64] | slice) -> None:
+        """Know nothing of these flows: their rows become those of others."""
+        self._probability[rows] = self._surprise_nats[rows] = np.nan
+        self._ton_class[rows] = self._device[rows] = self._accused_device[rows] = -1
+        self._attack_class[rows] = self._role[rows] = self._accused_role[rows] = self._accused_class[rows] = 0
+        self._is_orig[rows] = False
+        self._loudness[rows] = -np.inf
 
     def update(self, words: WordBatch, scores: Scores) -> None:
         """Take in a chunk.

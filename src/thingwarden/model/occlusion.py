@@ -162,6 +162,19 @@ class RecallingScorer:
         self._is_quiet = np.zeros(0, dtype=np.bool_)
         self._parts: list[_Part] = []
 
+    def forget_flows(self, rows: npt.NDArray[np.int64], flow_count: int, forgotten: int) -> None:
+        """Remember of these flows' words only what they say: their rows become those of others.
+
+        Args:
+            rows: of ``flow_count`` rows.
+            flow_count: rows of the flows whose words are scored.
+            forgotten: the row that such words are given instead.
+        """
+        self._settle()
+        is_gone = np.zeros(flow_count, dtype=np.bool_)
+        is_gone[rows] = True
+        self._memory.flow[is_gone[self._memory.flow]] = forgotten
+
     @property
     def state_bytes(self) -> int:
         """Memory of one device, the scorer's own state included."""

@@ -223,3 +223,42 @@ def test_probes_are_evidence_and_their_flow_counts_once() -> None:
     (incident,) = correlator.finish(flows)
     assert incident.flow_count == 3
     assert len({detection.flow for detection in incident.detections}) == len(incident.detections) == 3
+
+
+def test_a_quiet_incident_ends_without_a_word() -> None:
+    flows = build_flows(beacons(20))
+    correlator, scorer = Correlator(CALIBRATION, DEVICES), ScriptedScorer(hot(20))
+    for words in FlowWordEncoder(DEVICES).encode(flows, 1000):
+        correlator.update(words, scorer.score(words), flows)
+    last_s = float(words.known_at_s[-1])
+    assert correlator.end_idle(last_s + 900.0, flows) == []
+    (ended,) = correlator.end_idle(last_s + 901.0, flows)
+    assert (ended.kind, ended.incident.ended_at is None) == (ChangeKind.ENDED, False)
+    assert correlator.end_idle(last_s + 902.0, flows) == []
+
+
+def test_flows_that_are_forgotten_are_named_no_more() -> None:
+    flows = build_flows(beacons(20))
+    correlator, scorer = Correlator(CALIBRATION, DEVICES), ScriptedScorer(hot(20))
+    for words in FlowWordEncoder(DEVICES).encode(flows, 1000):
+        correlator.update(words, scorer.score(words), flows)
+    (before,) = correlator.finish(flows)
+    shown = [detection.flow for detection in before.detections]
+    assert set(shown) <= set(correlator.held_flows().tolist())
+    correlator.forget_flows(np.array(shown), len(flows))
+    (after,) = correlator.finish(flows)
+    assert not set(shown) & {detection.flow for detection in after.detections}
+    assert not set(shown) & set(correlator.held_flows().tolist())
+    assert after.flow_count == before.flow_count
+
+
+def test_a_row_that_was_forgotten_counts_as_another_flow() -> None:
+    flows = build_flows(beacons(40))
+    correlator, scorer = Correlator(CALIBRATION, DEVICES), ScriptedScorer(hot(40))
+    (words,) = FlowWordEncoder(DEVICES).encode(flows, 1000)
+    correlator.update(words, scorer.score(words), flows)
+    again = replace(words, known_at_s=words.known_at_s + 1000.0)
+    correlator.forget_flows(np.arange(20), len(flows))
+    correlator.update(again, scorer.score(again), flows)
+    (incident,) = correlator.finish(flows)
+    assert incident.flow_count == 60

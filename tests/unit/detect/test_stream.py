@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from thingwarden.detect.attribution import WINDOW_WORDS
@@ -14,8 +16,10 @@ from thingwarden.detect.stream import (
     pick,
     running_sums,
     within_reach,
+    without,
 )
 from thingwarden.detect.tally import NO_SIGHTING, EvidenceColumns
+from thingwarden.domain.sighting import NO_FLOW
 
 
 def columns(number: list[int], sighting: int = NO_SIGHTING) -> EvidenceColumns:
@@ -92,3 +96,10 @@ def test_sums_run_on_from_chunk_to_chunk() -> None:
         found += running.tolist()
     assert found == expected
     assert totals[:7].tolist() == [int(amount[key == one].sum()) for one in range(7)]
+
+
+def test_words_of_flows_that_are_gone_are_left_out_and_those_of_no_flow_stay() -> None:
+    of_none = replace(columns([9]), flow=np.array([NO_FLOW]))
+    is_gone = np.array([True, False, True, False])  # by row; the last stands for no flow
+    kept = without([columns([1, 2, 3]), columns([4]), of_none], is_gone)
+    assert [part.number.tolist() for part in kept] == [[2], [9]]

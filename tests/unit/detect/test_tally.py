@@ -182,3 +182,14 @@ def test_what_is_told_of_the_device_joins_what_its_flows_say() -> None:
 def test_words_are_taken_whole() -> None:
     words = evidence_of(build_flows([FlowSpec(), FlowSpec(at_s=1.0)])).take(slice(1, 2))
     assert (words.flow.tolist(), words.number.tolist()) == ([1], [2])
+
+
+def test_forgotten_flows_are_not_shown_and_stay_counted() -> None:
+    flows = build_flows([FlowSpec(at_s=float(row), resp_port=23) for row in range(9)])
+    tally = Tally()
+    tally.add(evidence_of(flows), flows)
+    is_gone = np.zeros(10, dtype=np.bool_)
+    is_gone[[8, 7]] = True
+    tally.forget(is_gone)
+    assert [detection.flow for detection in tally.detections(flows)] == [6, 5, 4, 3, 2]
+    assert tally.closed_count == 9

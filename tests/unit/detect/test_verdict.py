@@ -130,3 +130,15 @@ def test_the_louder_accusation_counts_whatever_the_order() -> None:
         found.append(judge.verdicts().device.tolist())
     assert len(correlator.accusations()) > 1 and all(isinstance(item, Accusation) for item in correlator.accusations())
     assert found[0] == found[1] == [1] * 30
+
+
+def test_a_row_that_is_given_to_another_flow_starts_anew() -> None:
+    flows = build_flows([FlowSpec(orig=A), FlowSpec(orig=B)])
+    (words,) = FlowWordEncoder(DEVICES).encode(flows)
+    judge = FlowJudge(2, Calibration(), is_timed=False)
+    judge.update(words, build_scores(4, 0.97))
+    judge.forget_flows(np.array([0]))
+    verdicts = judge.verdicts()
+    assert np.isnan(verdicts.malicious_probability[0])
+    assert verdicts.is_malicious.tolist() == [False, True]
+    assert verdicts.device.tolist() == [-1, 2]

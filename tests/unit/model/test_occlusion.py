@@ -174,3 +174,19 @@ def test_probes_are_scored_and_never_recalled(artifact: Artifact, chunk_words: i
         np.testing.assert_array_equal(passage.fields, said.fields[rows])
         word = np.flatnonzero(~words.is_probe & (words.device == device))[-1]
         np.testing.assert_allclose(reread(scorer, passage), whole.class_probability[word], atol=1e-4)
+
+
+def test_of_forgotten_flows_only_the_words_are_remembered(artifact: Artifact, words: WordBatch) -> None:
+    scorer = recalling(artifact)
+    scorer.score(words)
+    count = int((words.device == 1).sum())
+    before = scorer.recall(1, count)
+    assert before is not None
+    scorer.score(take_words(words, slice(0, 0)))
+    scorer.forget_flows(before.flow[:3], 900, 0)
+    scorer.score(take_words(words, slice(0, 1)))
+    after = scorer.recall(1, count)
+    assert after is not None
+    assert (after.fields == before.fields).all()
+    assert after.flow[:3].tolist() == [0, 0, 0]
+    assert after.flow[3:].tolist() == before.flow[3:].tolist()
