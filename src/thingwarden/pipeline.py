@@ -270,8 +270,9 @@ class Pipeline:
 
     def _handle_receipt(self, receipt: Receipt, now: datetime) -> list[Command]:
         order = self._orders.get(receipt.decision_id)
-        if order is not None:
-            order.state = next_state(order.state, _CAUSES[receipt.status])
+        cause = _CAUSES.get(receipt.status)
+        if order is not None and cause is not None:
+            order.state = next_state(order.state, cause)
             order.is_in_force = order.is_in_force or receipt.status is ReceiptStatus.APPLIED
             if order.state in FINAL_STATES:
                 order.is_in_force = False

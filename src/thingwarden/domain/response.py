@@ -225,8 +225,12 @@ class Refusal:
 
 
 class ReceiptStatus(Enum):
-    """What became of a decision at an enforcer; the value is the wire name."""
+    """What became of a decision at an enforcer; the value is the wire name.
 
+    ``PENDING`` is neither done nor failed: whoever must confirm it has not yet, and ``in_force`` shows it once he has.
+    """
+
+    PENDING = "pending"
     APPLIED = "applied"
     DRY_RUN = "dry-run"
     REVOKED = "revoked"
