@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from pathlib import Path
 from typing import Final
@@ -53,8 +52,8 @@ def make_key(path: Path) -> bytes:
     Raises:
         ConfigError: there is a file already, or it cannot be written.
     """
-    key = secrets.token_bytes(KEY_BYTES)
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    key = os.urandom(KEY_BYTES)
+    draft = path.with_name(f".{path.name}.{os.urandom(8).hex()}")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write(draft, key)
