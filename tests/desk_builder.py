@@ -51,7 +51,7 @@ class Site:
 
     @property
     def socket(self) -> Path:
-        return self.folder / "enforcer.sock"
+        return self.folder / "dry-run.sock"
 
     def run(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
         """One command with ``--json``: its exit code and its lines."""
@@ -91,7 +91,7 @@ def build_site(folder: Path, is_enforced: bool = True) -> Site:
     kind = "socket" if is_enforced else "dry-run"
     site.config.write_text(
         f'[journal]\npath = "{site.journal}"\n'
-        f'[enforce]\nby = "{kind}"\nsocket = "{site.socket}"\nkey = "{folder / "key"}"\n'
+        f'[enforce]\nby = "{kind}"\nrun_folder = "{folder}"\nkey = "{folder / "key"}"\n'
     )
     (folder / "key").write_bytes(KEY)
     (folder / "key").chmod(0o600)
@@ -109,7 +109,7 @@ def enforcing(site: Site, enforcer: Enforcer) -> Iterator[Enforcer]:
     warden = Warden(
         enforcer,
         guard=Guard(GuardSettings()),
-        holdings=HoldingsFile(site.folder, clocks.boot_id),
+        holdings=HoldingsFile(site.folder, clocks.boot_id, KEY),
         key=KEY,
         clocks=clocks,
         find_hosts=KnownHosts,

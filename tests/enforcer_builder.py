@@ -97,7 +97,7 @@ def build_warden(
     return Warden(
         enforcer,
         guard=Guard(settings or GuardSettings()),
-        holdings=HoldingsFile(folder, clocks.boot_id),
+        holdings=HoldingsFile(folder, clocks.boot_id, KEY),
         key=KEY,
         clocks=clocks,
         find_hosts=lambda: hosts or KnownHosts(),

@@ -6,9 +6,7 @@ Must never: read a file or the environment at import; replace a bad value by a d
 
 from __future__ import annotations
 
-import ipaddress
 import os
-import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -16,16 +14,34 @@ from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from thingwarden.detect.correlate import CorrelationSettings
-from thingwarden.domain.address import IpAddress, IpNetwork
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.response import Act
+from thingwarden.domain.response import ACTS_WITHIN, Act, Reach
+from thingwarden.enforce.backend import ENFORCER_KINDS
 from thingwarden.respond.policy import PolicySettings
+from thingwarden.setting import (
+    ACTS_ALLOWED,
+    ADDRESSES_ALLOWED,
+    DEVICES_ALLOWED,
+    MACS_ALLOWED,
+    NETWORKS_ALLOWED,
+    Acts,
+    Addresses,
+    DeviceNames,
+    FilePath,
+    FilePaths,
+    Macs,
+    Networks,
+    Section,
+    read_act,
+    read_tuple,
+    setting,
+)
 
 CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 """Environment variable that names the file when ``--config`` does not."""
@@ -46,109 +62,46 @@ MAX_CONFIG_BYTES: Final = 1 << 20
 """A configuration has some fifty lines; a file beyond 1 MiB is something else."""
 
 
-_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+def _backend_kind(value: object) -> object:
+    if value not in ENFORCER_KINDS:
+        raise ValueError(f"there is no enforcer of kind {value!r}")
+    return value
 
 
-def _network(value: object) -> object:
-    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("a network is written as text")
-    return ipaddress.ip_network(value)
+EnforcerKinds = Annotated[tuple[Annotated[str, BeforeValidator(_backend_kind)], ...], BeforeValidator(read_tuple)]
 
 
-def _address(value: object) -> object:
-    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
-        return value
-    if not isinstance(value, str):
-        raise ValueError("an address is written as text")
-    return ipaddress.ip_address(value)
-
-
-def _mac(value: object) -> object:
-    if not isinstance(value, str) or not _MAC.fullmatch(value):
-        raise ValueError("a MAC is written as six hexadecimal pairs with colons")
-    return value.lower()
-
-
-def _device_name(value: object) -> object:
-    if isinstance(value, str) and _MAC.fullmatch(value):
-        return value.lower()
-    return str(_address(value))
-
-
-def _act(value: object) -> object:
-    return Act(value) if isinstance(value, str) else value
-
-
-def _path(value: object) -> object:
-    return Path(value).expanduser() if isinstance(value, str) and value else value
-
-
-def _tuple(value: object) -> object:
-    return tuple(value) if isinstance(value, list) else value
-
-
-Network = Annotated[IpNetwork, BeforeValidator(_network)]
-Address = Annotated[IpAddress, BeforeValidator(_address)]
-Mac = Annotated[str, BeforeValidator(_mac)]
-DeviceName = Annotated[str, BeforeValidator(_device_name)]
-FilePath = Annotated[Path, BeforeValidator(_path)]
-FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(_tuple)]
-Networks = Annotated[tuple[Network, ...], BeforeValidator(_tuple)]
-Addresses = Annotated[tuple[Address, ...], BeforeValidator(_tuple)]
-Macs = Annotated[tuple[Mac, ...], BeforeValidator(_tuple)]
-DeviceNames = Annotated[tuple[DeviceName, ...], BeforeValidator(_tuple)]
-
-_NETWORKS_ALLOWED: Final = 'list of networks such as "192.168.1.0/24" or "fd00::/8", or of single addresses'
-_ADDRESSES_ALLOWED: Final = 'list of addresses such as "192.168.1.1" or "fd00::1"'
-_MACS_ALLOWED: Final = 'list of MACs such as "02:00:5e:10:00:01"'
-_DEVICES_ALLOWED: Final = "list of devices, each by its address or its MAC"
-_ACTS_ALLOWED: Final = f"one of {', '.join(act.value for act in Act)}"
-
-
-def _setting(default: Any, description: str, allowed: str, **bounds: Any) -> Any:
-    """A field whose meaning and range are said in words, for errors and for the written default."""
-    return Field(
-        default, description=description, json_schema_extra={"allowed": allowed}, validate_default=True, **bounds
-    )
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class NetworkSettings(_Section):
+class NetworkSettings(Section):
     """What is known about the network under watch."""
 
-    local_prefixes: Networks = _setting(
-        [], "Further networks whose hosts are devices; private and link-local ones always are.", _NETWORKS_ALLOWED
+    local_prefixes: Networks = setting(
+        [], "Further networks whose hosts are devices; private and link-local ones always are.", NETWORKS_ALLOWED
     )
-    gateways: Addresses = _setting([], "Routers of the network; never the target of an act.", _ADDRESSES_ALLOWED)
-    resolvers: Addresses = _setting([], "DNS servers of the network; never the target of an act.", _ADDRESSES_ALLOWED)
-    operator_hosts: Addresses = _setting(
-        [], "Machines from which people administer the network; never the target of an act.", _ADDRESSES_ALLOWED
+    gateways: Addresses = setting([], "Routers of the network; never the target of an act.", ADDRESSES_ALLOWED)
+    resolvers: Addresses = setting([], "DNS servers of the network; never the target of an act.", ADDRESSES_ALLOWED)
+    operator_hosts: Addresses = setting(
+        [], "Machines from which people administer the network; never the target of an act.", ADDRESSES_ALLOWED
     )
-    protected_macs: Macs = _setting([], "Hosts, by MAC, that are never the target of an act.", _MACS_ALLOWED)
-    allow_list: Networks = _setting(
-        [], "Devices and destinations that no act may touch; what they do is still reported.", _NETWORKS_ALLOWED
+    protected_macs: Macs = setting([], "Hosts, by MAC, that are never the target of an act.", MACS_ALLOWED)
+    allow_list: Networks = setting(
+        [], "Devices and destinations that no act may touch; what they do is still reported.", NETWORKS_ALLOWED
     )
-    allow_list_macs: Macs = _setting([], "Devices, by MAC, that no act may touch; still reported.", _MACS_ALLOWED)
+    allow_list_macs: Macs = setting([], "Devices, by MAC, that no act may touch; still reported.", MACS_ALLOWED)
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """Which model judges, and how much of the machine it may use."""
 
-    path: FilePath | None = _setting(
+    path: FilePath | None = setting(
         None, "Folder of the model artifact; unset means the one that ships with the package.", "path of a folder"
     )
-    threads_count: int = _setting(1, "Processor threads that the model may use.", "whole number, 1 to 64", ge=1, le=64)
+    threads_count: int = setting(1, "Processor threads that the model may use.", "whole number, 1 to 64", ge=1, le=64)
 
 
-class DetectSettings(_Section):
+class DetectSettings(Section):
     """How readily detections become incidents."""
 
-    alarm_level_ratio: float = _setting(
+    alarm_level_ratio: float = setting(
         1.0,
         "Multiplies the evidence that opens an incident; 1 is what was calibrated on benign devices, "
         "less finds more and accuses more.",
@@ -156,10 +109,10 @@ class DetectSettings(_Section):
         ge=0.25,
         le=4.0,
     )
-    idle_s: float = _setting(
+    idle_s: float = setting(
         900.0, "An incident ends after this long without evidence.", "seconds, 60 to 86400", ge=60.0, le=86_400.0
     )
-    resume_s: float = _setting(
+    resume_s: float = setting(
         86_400.0,
         "Evidence within this long continues the ended incident instead of opening another.",
         "seconds, 60 to 604800, not below detect.idle_s",
@@ -174,16 +127,16 @@ class DetectSettings(_Section):
         return self
 
 
-class SightingSettings(_Section):
+class SightingSettings(Section):
     """What others know about the traffic, as evidence beside the model."""
 
-    alerts: FilePaths = _setting(
+    alerts: FilePaths = setting(
         [], "Logs of Suricata (eve.json) about the same traffic; --alerts replaces them.", "list of paths"
     )
-    indicators: FilePaths = _setting(
+    indicators: FilePaths = setting(
         [], "Lists of what is known to be bad, plain or STIX 2.1; --indicators replaces them.", "list of paths"
     )
-    unstated_confidence: int = _setting(
+    unstated_confidence: int = setting(
         70,
         "Confidence of entries whose list states none; from 70 an outbound contact alone opens an incident, "
         "from 30 only with the model's evidence or another sighting.",
@@ -193,41 +146,41 @@ class SightingSettings(_Section):
     )
 
 
-class PolicySection(_Section):
+class PolicySection(Section):
     """What may be ordered without asking a person."""
 
-    is_monitor_only: bool = _setting(
+    is_monitor_only: bool = setting(
         False,
         "Order nothing but notifications; what would have been ordered is refused with that reason.",
         "true, false",
     )
-    monitored_devices: DeviceNames = _setting([], "Devices for which the same holds.", _DEVICES_ALLOWED)
-    critical_devices: DeviceNames = _setting(
-        [], "Locks, alarms and the like: nothing beyond a rate limit without approval.", _DEVICES_ALLOWED
+    monitored_devices: DeviceNames = setting([], "Devices for which the same holds.", DEVICES_ALLOWED)
+    critical_devices: DeviceNames = setting(
+        [], "Locks, alarms and the like: nothing beyond a rate limit without approval.", DEVICES_ALLOWED
     )
-    automatic_up_to: Annotated[Act, BeforeValidator(_act)] = _setting(
-        "quarantine", "The most drastic act that needs no approval.", _ACTS_ALLOWED
+    automatic_up_to: Annotated[Act, BeforeValidator(read_act)] = setting(
+        "quarantine", "The most drastic act that needs no approval.", ACTS_ALLOWED
     )
-    max_ttl_s: float = _setting(
+    max_ttl_s: float = setting(
         86_400.0,
         "Longest life of a decision; longer wishes are shortened.",
         "seconds, 1 to 604800",
         ge=1.0,
         le=604_800.0,
     )
-    max_devices_count: int = _setting(
+    max_devices_count: int = setting(
         5, "Devices under automatic restriction at once.", "whole number, 0 to 10000", ge=0, le=10_000
     )
-    max_devices_ratio: float = _setting(
+    max_devices_ratio: float = setting(
         0.5, "The same as a share of the network's devices; one is always allowed.", "number, 0 to 1", ge=0.0, le=1.0
     )
-    max_blocked_peers_count: int = _setting(
+    max_blocked_peers_count: int = setting(
         20, "Destinations blocked for every device at once.", "whole number, 0 to 10000", ge=0, le=10_000
     )
-    max_decisions_per_minute: int = _setting(
+    max_decisions_per_minute: int = setting(
         20, "Automatic restrictions in any 60 seconds.", "whole number, 0 to 10000", ge=0, le=10_000
     )
-    max_changes_per_device_hour: int = _setting(
+    max_changes_per_device_hour: int = setting(
         12, "Automatic restrictions of one device in any hour.", "whole number, 0 to 10000", ge=0, le=10_000
     )
 
@@ -243,35 +196,100 @@ def _enforcer_kind(value: object) -> object:
     return EnforcerKind(value) if isinstance(value, str) else value
 
 
-class EnforceSettings(_Section):
+class StopRule(Enum):
+    """What becomes of acts in force when their enforcer is stopped; the value is what the file says."""
+
+    KEEP = "keep"
+    RELEASE = "release"
+
+
+def _stop_rule(value: object) -> object:
+    return StopRule(value) if isinstance(value, str) else value
+
+
+def _bound(default: int, description: str) -> Any:
+    return setting(default, description, "whole number, 0 to 10000", ge=0, le=10_000)
+
+
+class EnforceSettings(Section):
     """How decisions reach those who put them into force."""
 
-    by: Annotated[EnforcerKind, BeforeValidator(_enforcer_kind)] = _setting(
+    by: Annotated[EnforcerKind, BeforeValidator(_enforcer_kind)] = setting(
         "dry-run",
         "Who puts decisions into force: nobody, the dry run says what would be done; or the enforcer's own process.",
         f"one of {', '.join(item.value for item in EnforcerKind)}",
     )
-    socket: FilePath = _setting(
-        Path("/run/thingwarden/enforcer.sock"), "Where the enforcer's process listens.", "path of a unix socket"
+    kinds: EnforcerKinds = setting(
+        ["dry-run"],
+        "Enforcers' processes that are asked, in order; an act goes to the first that is able to.",
+        f"list of {', '.join(ENFORCER_KINDS)}",
     )
-    key: FilePath | None = _setting(
+    run_folder: FilePath = setting(
+        "/run/thingwarden", "Where each process listens, at KIND.sock.", "path of a folder that others cannot write"
+    )
+    state_folder: FilePath = setting(
+        "/var/lib/thingwarden/enforcers",
+        "Where each process remembers what it holds, and the leases that the reaper ends.",
+        "path of a folder",
+    )
+    answer_within_ms: int = setting(
+        50, "The longest that the core waits for an act's receipt.", "whole number, 5 to 10000", ge=5, le=10_000
+    )
+    key: FilePath | None = setting(
         None,
         "The key that decisions are signed with, made on first use; unset means a file named key beside the journal.",
         "path of a file of 32 bytes that others cannot read",
     )
+    core_user: str | None = setting(
+        None,
+        "User who may give orders to the processes, besides root and the one they run as.",
+        "name of a user of this machine",
+    )
+    on_stop: Annotated[StopRule, BeforeValidator(_stop_rule)] = setting(
+        "keep",
+        "What a process does with the acts in force when it is stopped: keep them until they end, or release them.",
+        f"one of {', '.join(item.value for item in StopRule)}",
+    )
+    max_devices_count: int = _bound(10, "Devices under automatic acts at once, whatever policy says.")
+    max_peers_count: int = _bound(40, "Peers and domains cut off at once by automatic acts, whatever policy says.")
+    max_decisions_per_minute: int = _bound(60, "Automatic acts in any 60 seconds, whatever policy says.")
+    max_approved_devices_count: int = _bound(100, "The same for devices under acts that a person approved.")
+    max_approved_peers_count: int = _bound(
+        400, "The same for peers and domains cut off by acts that a person approved."
+    )
+    max_approved_per_minute: int = _bound(120, "The same for acts that a person approved.")
+    webhook_url: str | None = setting(
+        None, "Who is told of each act, for the kind webhook.", "address such as https://gateway.example/thingwarden"
+    )
+    webhook_secret: FilePath | None = setting(
+        None, "The key that these messages are signed with.", "path of a file of 32 bytes that others cannot read"
+    )
+    webhook_certificates: FilePath | None = setting(
+        None, "Authorities that may sign the receiver's certificate; unset means the system's.", "path of a PEM file"
+    )
+    webhook_acts: Acts = setting(
+        [act.value for act in Act if act in ACTS_WITHIN[Reach.REMOTE]],
+        "What the receiver can put into force.",
+        f"list of acts, each {ACTS_ALLOWED}",
+    )
+    webhook_may_be_plain: bool = setting(
+        False,
+        "Whether http to another machine is allowed, where anybody on the way reads and changes it.",
+        "true, false",
+    )
 
 
-class JournalSettings(_Section):
+class JournalSettings(Section):
     """Where incidents and decisions are kept."""
 
-    path: FilePath | None = _setting(
+    path: FilePath | None = setting(
         None,
         "SQLite file; unset means thingwarden/journal.sqlite in $XDG_STATE_HOME or ~/.local/state.",
         "path of a file whose folder can be written",
     )
 
 
-class Settings(_Section):
+class Settings(Section):
     """Everything that can be set; one attribute per stage."""
 
     network: NetworkSettings = NetworkSettings()
@@ -444,6 +462,16 @@ def key_path(settings: Settings, environment: Mapping[str, str] | None = None) -
     return settings.enforce.key or journal_path(settings.journal, environment).with_name("key")
 
 
+def enforcer_socket(settings: EnforceSettings, kind: str) -> Path:
+    """Where the process of that kind listens."""
+    return settings.run_folder / f"{kind}.sock"
+
+
+def lease_folder(settings: EnforceSettings) -> Path:
+    """The leases that the reaper looks after."""
+    return settings.state_folder / "leases"
+
+
 def policy_settings(settings: Settings) -> PolicySettings:
     """What the operator allows, as ``respond`` reads it."""
     network, policy = settings.network, settings.policy
@@ -523,7 +551,7 @@ def _known_names(location: list[str]) -> str:
 def _fields() -> Iterator[tuple[str, str, FieldInfo]]:
     for section, holder in Settings.model_fields.items():
         section_class = holder.annotation
-        assert isinstance(section_class, type) and issubclass(section_class, _Section)
+        assert isinstance(section_class, type) and issubclass(section_class, Section)
         for name, field in section_class.model_fields.items():
             yield section, name, field
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from enforcer_builder import KEY, build_warden, serve
+from receiver_builder import receive, write_secret
 from thingwarden.domain.ports import Enforcer
 from thingwarden.domain.response import ACTS_WITHIN, ReceiptStatus
 from thingwarden.enforce.client import SocketEnforcer
+from thingwarden.enforce.courier import Receiver
 from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
+from thingwarden.enforce.leased import LeasedEnforcer
+from thingwarden.enforce.leases import LeaseFolder
+from thingwarden.enforce.webhook import WebhookEnforcer
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision
 
 ENFORCERS: dict[str, Callable[[], Enforcer]] = {
@@ -24,10 +30,20 @@ ENFORCERS: dict[str, Callable[[], Enforcer]] = {
 BEHIND_A_SOCKET: dict[str, Callable[[], Enforcer]] = {"socket-dry-run": DryRunEnforcer, "socket": RecordingEnforcer}
 
 
-@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET])
+@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET, "webhook", "leased"])
 def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Enforcer]:
     if request.param in ENFORCERS:
         yield ENFORCERS[request.param]()
+        return
+    if request.param in ("webhook", "leased"):
+        with receive() as receiver:
+            target = Receiver(url=receiver.url, secret=write_secret(tmp_path))
+            webhook = WebhookEnforcer(target, confirm_within_s=2.0)
+            leases = LeaseFolder(str(tmp_path / "leases"))
+            bell = leases.listen()
+            yield webhook if request.param == "webhook" else LeasedEnforcer(webhook, leases)
+            webhook.close()
+            os.close(bell)
         return
     with serve(build_warden(BEHIND_A_SOCKET[request.param](), tmp_path / "state"), tmp_path / "socket"):
         yield SocketEnforcer(tmp_path / "socket", KEY)

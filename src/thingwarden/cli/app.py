@@ -37,6 +37,7 @@ COMMANDS: Final = {
     "incidents": ("journal", "incidents", "List or show the journal's incidents."),
     "decisions": ("decisions", "decisions", "List, approve, revoke or extend decisions."),
     "panic": ("panic", "panic", "Remove everything that is in force, at once."),
+    "enforcer": ("enforcer", "enforcer", "Run an enforcer, or the reaper, as a small process of its own."),
     "audit": ("audit", "audit", "Check the journal's chain and signatures; export it."),
     "meter": ("meter", "meter", "Turn packets into a Zeek-format conn.log."),
     "evaluate": ("evaluate", "evaluate", "Compare verdicts with the labels of labelled input."),

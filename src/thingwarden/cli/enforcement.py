@@ -98,29 +98,41 @@ def open_enforcer(settings: Settings) -> Enforcer:
     Raises:
         ConfigError: it needs policy's key, which is not to be had.
     """
-    from thingwarden.config import EnforcerKind, key_path
-    from thingwarden.enforce.client import SocketEnforcer
+    from thingwarden.config import EnforcerKind, enforcer_socket
+    from thingwarden.enforce.dispatch import EnforcerSet
     from thingwarden.enforce.dryrun import DryRunEnforcer
-    from thingwarden.enforce.key import read_key
 
-    if settings.enforce.by is EnforcerKind.SOCKET:
-        return SocketEnforcer(settings.enforce.socket, read_key(key_path(settings)))
-    return DryRunEnforcer()
+    if settings.enforce.by is not EnforcerKind.SOCKET:
+        return DryRunEnforcer()
+    sockets = [enforcer_socket(settings.enforce, kind) for kind in settings.enforce.kinds]
+    return EnforcerSet([_at_socket(settings, socket) for socket in sockets])
 
 
 def every_enforcer(settings: Settings) -> tuple[list[Enforcer], list[str]]:
     """All that may hold anything, and those that cannot even be tried, each with why: for a panic."""
-    from thingwarden.config import EnforcerKind, key_path
+    from thingwarden.config import EnforcerKind, enforcer_socket
+
+    sockets = set(settings.enforce.run_folder.glob("*.sock"))
+    if settings.enforce.by is EnforcerKind.SOCKET:
+        sockets |= {enforcer_socket(settings.enforce, kind) for kind in settings.enforce.kinds}
+    enforcers: list[Enforcer] = []
+    untried = []
+    for socket in sorted(sockets):
+        try:
+            enforcers.append(_at_socket(settings, socket))
+        except ConfigError as error:
+            untried.append(f"enforcer at {socket}: {error}")
+    return enforcers, untried
+
+
+def _at_socket(settings: Settings, socket: Path) -> Enforcer:
+    from thingwarden.config import key_path
     from thingwarden.enforce.client import SocketEnforcer
     from thingwarden.enforce.key import read_key
 
-    socket = settings.enforce.socket
-    if settings.enforce.by is not EnforcerKind.SOCKET and not socket.exists():
-        return [], []
-    try:
-        return [SocketEnforcer(socket, read_key(key_path(settings)))], []
-    except ConfigError as error:
-        return [], [f"enforcer at {socket}: {error}"]
+    return SocketEnforcer(
+        socket, read_key(key_path(settings)), answer_within_s=settings.enforce.answer_within_ms / 1000
+    )
 
 
 def policy_key(settings: Settings, is_made: bool) -> bytes | None:

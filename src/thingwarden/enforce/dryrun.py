@@ -7,8 +7,11 @@ Must never: touch the network, or claim that an act is in force.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
+from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.response import (
     ACTS_WITHIN,
     Act,
@@ -53,6 +56,18 @@ class DryRunEnforcer:
         self, decision: Decision, now: datetime, detail: str, status: ReceiptStatus = ReceiptStatus.DRY_RUN
     ) -> Receipt:
         return Receipt(decision_id=decision.decision_id, enforcer=self.name, status=status, at=now, detail=detail)
+
+
+def build_enforcer(options: Mapping[str, Any], _held: Collection[str]) -> DryRunEnforcer:
+    """The enforcer by its process's options.
+
+    Raises:
+        ConfigError: an option is refused.
+    """
+    try:
+        return DryRunEnforcer(Reach(options.get("reach", Reach.GATEWAY.value)))
+    except ValueError as error:
+        raise ConfigError("the dry run's reach", str(error), "gateway, bridge, host or mirror") from error
 
 
 def describe_rule(decision: Decision) -> str:

@@ -1,7 +1,8 @@
 """What the guard counts, kept in a file, so that no restart forgets it.
 
 In: holds, ends and clock readings, a line each. Out: what an earlier run had remembered.
-Must never: forget an acknowledged line when the process is killed; take a damaged file for an empty one.
+Must never: forget an acknowledged line when the process is killed; take a damaged file for an empty one, or believe a
+decision that policy's key did not sign.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from thingwarden.domain.errors import ConfigError, RequestError
-from thingwarden.domain.plan import canonical_json, decision_values, encode_decision
+from thingwarden.domain.order import sign_decision, verify_decision
+from thingwarden.domain.plan import canonical_json, encode_decision
 from thingwarden.domain.response import Decision
 
 HOLDINGS_VERSION: Final = 1
@@ -45,15 +47,17 @@ class HoldingsFile:
     Args:
         folder: of the enforcer's own, writable.
         boot_id: tells one start of the machine from another.
+        key: decisions are signed with it, so that nobody writes them into the file.
 
     Raises:
         ConfigError: the folder cannot be written, or another enforcer uses it.
     """
 
-    def __init__(self, folder: Path, boot_id: str) -> None:
+    def __init__(self, folder: Path, boot_id: str, key: bytes) -> None:
+        self._key = key
         self._path = folder / "holdings.jsonl"
         self._boot_id = boot_id
-        self._line_count = 0
+        self._line_count = self._least_line_count = 0
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -67,7 +71,7 @@ class HoldingsFile:
     @property
     def wants_rewrite(self) -> bool:
         """Whether the file has grown long enough to be written anew."""
-        return self._line_count > COMPACT_ABOVE_LINES
+        return self._line_count > COMPACT_ABOVE_LINES + 2 * self._least_line_count
 
     def load(self, boot_s: float) -> Remembered:
         """What the file holds.
@@ -98,7 +102,7 @@ class HoldingsFile:
         lines: list[dict[str, Any]] = [{"holdings_version": HOLDINGS_VERSION, "boot": self._boot_id}]
         lines.append({"clock": [boot_s + remembered.lead_s, boot_s]})
         lines += [{"order": [at_boot_s, is_approved]} for at_boot_s, is_approved in remembered.orders]
-        lines += [{"hold": encode_decision(decision)} for decision in remembered.decisions.values()]
+        lines += [self._hold(decision) for decision in remembered.decisions.values()]
         fresh = self._path.with_suffix(".new")
         with fresh.open("wb") as stream:
             stream.writelines(canonical_json(line) + b"\n" for line in lines)
@@ -107,7 +111,7 @@ class HoldingsFile:
         fresh.replace(self._path)
         os.close(self._file)
         self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CLOEXEC)
-        self._line_count = len(lines)
+        self._line_count = self._least_line_count = len(lines)
 
     def add_hold(self, decision: Decision, guard_s: float, boot_s: float) -> None:
         """Remember an order and its decision before it is carried out.
@@ -116,7 +120,7 @@ class HoldingsFile:
             OSError: the disk is full or fails.
         """
         order = [boot_s, decision.approved_by is not None]
-        self._append({"clock": [guard_s, boot_s], "order": order, "hold": encode_decision(decision)})
+        self._append({"clock": [guard_s, boot_s], "order": order, **self._hold(decision)})
 
     def add_end(self, decision_id: str) -> None:
         """Remember that a decision ended.
@@ -138,6 +142,9 @@ class HoldingsFile:
         """Let another enforcer have the folder."""
         os.close(self._file)
         os.close(self._lock)
+
+    def _hold(self, decision: Decision) -> dict[str, Any]:
+        return {"hold": encode_decision(decision), "signature": sign_decision(decision, self._key)}
 
     def _append(self, line: dict[str, Any]) -> None:
         text = canonical_json(line) + b"\n"
@@ -165,7 +172,7 @@ class HoldingsFile:
             if "order" in data:
                 remembered.orders.append((float(data["order"][0]), bool(data["order"][1])))
             if "hold" in data:
-                decision = Decision(**decision_values(data["hold"]))
+                decision = verify_decision(data["hold"], str(data.get("signature")), self._key)
                 remembered.decisions[decision.decision_id] = decision
             remembered.decisions.pop(data.get("end", ""), None)
         except (RequestError, TypeError, ValueError, IndexError) as error:

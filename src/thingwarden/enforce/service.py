@@ -22,7 +22,7 @@ from typing import Final
 
 from thingwarden.domain.errors import ConfigError, EnforcementError, RequestError, ThingwardenError
 from thingwarden.enforce.channel import MAX_ORDER_BYTES, encode_answers, encode_error, encode_hello
-from thingwarden.enforce.warden import Channel, Warden
+from thingwarden.enforce.warden import BUSY_TICK_S, Channel, Warden
 
 SOCKET_MODE: Final = 0o660
 MAX_CLIENTS: Final = 8
@@ -103,6 +103,7 @@ class EnforcerService:
                     self._accept()
                 elif isinstance(key.data, _Client):
                     self._serve(key.data)
+                    due_at_s = min(due_at_s, time.monotonic() + BUSY_TICK_S)
             self._drop_unresponsive()
             if time.monotonic() >= due_at_s:
                 due_at_s = time.monotonic() + self._tick()

@@ -31,6 +31,9 @@ OVERDUE_GRACE: Final = timedelta(seconds=2)
 HOSTS_EVERY_S: Final = 30.0
 CLOCK_EVERY_S: Final = 60.0
 BUSY_TICK_S: Final = 1.0
+QUIET_S: Final = 5.0
+"""The file is written anew only after so long without an order, since that takes a third of a second for 10,000."""
+
 _LEAP_S: Final = 1.0
 
 NOT_IN_FORCE: Final = frozenset({ReceiptStatus.FAILED, ReceiptStatus.DRY_RUN})
@@ -112,7 +115,7 @@ class Warden:
         self._find_hosts = find_hosts
         self._hosts_at_boot_s = -HOSTS_EVERY_S
         self._orders: list[tuple[float, bool]] = []
-        self._written_lead_s = self._written_at_boot_s = 0.0
+        self._written_lead_s = self._written_at_boot_s = self._ordered_at_boot_s = 0.0
         self._take_over()
 
     def open_channel(self) -> Channel:
@@ -164,7 +167,7 @@ class Warden:
         if overdue:
             self._end_overdue(overdue, now)
         self._remember_clock(now, boot_s)
-        if self._holdings.wants_rewrite:
+        if self._holdings.wants_rewrite and boot_s - self._ordered_at_boot_s > QUIET_S:
             # A full disk leaves the old file as it is.
             with suppress(OSError):
                 self._rewrite(boot_s)
@@ -196,7 +199,7 @@ class Warden:
             return decision_ids
 
     def _apply(self, decision: Decision, now: datetime) -> Receipt:
-        boot_s = self._clocks.boot_s()
+        boot_s = self._ordered_at_boot_s = self._clocks.boot_s()
         self._refresh_hosts(boot_s)
         reason = self._guard.refusal(decision, now, boot_s, self._enforcer.capability)
         if reason is not None:

@@ -21,7 +21,7 @@ from thingwarden.cli.enforcement import (
 )
 from thingwarden.config import load_settings
 from thingwarden.domain.errors import ConfigError, RequestError
-from thingwarden.enforce.client import SocketEnforcer
+from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
 
 
@@ -42,7 +42,7 @@ def test_the_dry_run_is_the_default_and_the_socket_is_taken_where_named(tmp_path
     site = build_site(tmp_path, is_enforced=False)
     assert isinstance(open_enforcer(load_settings(site.config).settings), DryRunEnforcer)
     site = build_site(tmp_path)
-    assert isinstance(open_enforcer(load_settings(site.config).settings), SocketEnforcer)
+    assert isinstance(open_enforcer(load_settings(site.config).settings), EnforcerSet)
 
 
 def test_the_socket_needs_the_key(tmp_path: Path) -> None:

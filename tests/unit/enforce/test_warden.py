@@ -219,8 +219,11 @@ def test_a_long_file_is_written_anew_and_forgets_nothing(tmp_path: Path) -> None
     warden = build_warden(enforcer, tmp_path, machine=machine, settings=ONE)
     _apply(warden, _other(1))
     file = tmp_path / "holdings.jsonl"
-    for _ in range(COMPACT_ABOVE_LINES):
+    for _ in range(COMPACT_ABOVE_LINES + 10):
         warden._holdings.add_clock(machine.wall_s, machine.boot_s)
+    warden.tick()
+    assert len(file.read_bytes().splitlines()) > COMPACT_ABOVE_LINES, "an order came a moment ago"
+    machine.run(6.0)
     warden.tick()
     assert len(file.read_bytes().splitlines()) < 10
     warden.close()

@@ -1,0 +1,93 @@
+"""What a single setting may be: the kinds of values, how they are read from text, how they are told to people.
+
+In: values of a TOML file. Out: addresses, networks, acts and paths, or the reason why not.
+Must never: guess what a wrong value meant.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from thingwarden.domain.address import IpAddress, IpNetwork
+from thingwarden.domain.response import Act
+
+_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
+
+
+def _network(value: object) -> object:
+    if isinstance(value, ipaddress.IPv4Network | ipaddress.IPv6Network):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("a network is written as text")
+    return ipaddress.ip_network(value)
+
+
+def _address(value: object) -> object:
+    if isinstance(value, ipaddress.IPv4Address | ipaddress.IPv6Address):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("an address is written as text")
+    return ipaddress.ip_address(value)
+
+
+def _mac(value: object) -> object:
+    if not isinstance(value, str) or not _MAC.fullmatch(value):
+        raise ValueError("a MAC is written as six hexadecimal pairs with colons")
+    return value.lower()
+
+
+def _device_name(value: object) -> object:
+    if isinstance(value, str) and _MAC.fullmatch(value):
+        return value.lower()
+    return str(_address(value))
+
+
+def read_act(value: object) -> object:
+    """The act of that name; anything else as it is."""
+    return Act(value) if isinstance(value, str) else value
+
+
+def _path(value: object) -> object:
+    return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+def read_tuple(value: object) -> object:
+    """A list of the file as a tuple; anything else as it is."""
+    return tuple(value) if isinstance(value, list) else value
+
+
+Network = Annotated[IpNetwork, BeforeValidator(_network)]
+Address = Annotated[IpAddress, BeforeValidator(_address)]
+Mac = Annotated[str, BeforeValidator(_mac)]
+DeviceName = Annotated[str, BeforeValidator(_device_name)]
+FilePath = Annotated[Path, BeforeValidator(_path)]
+Acts = Annotated[tuple[Annotated[Act, BeforeValidator(read_act)], ...], BeforeValidator(read_tuple)]
+FilePaths = Annotated[tuple[FilePath, ...], BeforeValidator(read_tuple)]
+Networks = Annotated[tuple[Network, ...], BeforeValidator(read_tuple)]
+Addresses = Annotated[tuple[Address, ...], BeforeValidator(read_tuple)]
+Macs = Annotated[tuple[Mac, ...], BeforeValidator(read_tuple)]
+DeviceNames = Annotated[tuple[DeviceName, ...], BeforeValidator(read_tuple)]
+
+NETWORKS_ALLOWED: Final = 'list of networks such as "192.168.1.0/24" or "fd00::/8", or of single addresses'
+ADDRESSES_ALLOWED: Final = 'list of addresses such as "192.168.1.1" or "fd00::1"'
+MACS_ALLOWED: Final = 'list of MACs such as "02:00:5e:10:00:01"'
+DEVICES_ALLOWED: Final = "list of devices, each by its address or its MAC"
+ACTS_ALLOWED: Final = f"one of {', '.join(act.value for act in Act)}"
+
+
+def setting(default: Any, description: str, allowed: str, **bounds: Any) -> Any:
+    """A field whose meaning and range are said in words, for errors and for the written default."""
+    return Field(
+        default, description=description, json_schema_extra={"allowed": allowed}, validate_default=True, **bounds
+    )
+
+
+class Section(BaseModel):
+    """The settings of one stage: frozen, strict, without unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
