@@ -122,6 +122,6 @@ def _user(name: str | None) -> tuple[int | None, int | None]:
 
 
 def _become(module: str, argument: str) -> NoReturn:
-    """Replace this program, with all that it has loaded, by a small one."""
+    """Replace this program, with all that it has loaded, by a small one that imports nothing from its folder."""
     sys.stdout.flush()
-    os.execv(sys.executable, [sys.executable, "-m", module, argument])  # noqa: S606 - no shell is wanted
+    os.execv(sys.executable, [sys.executable, "-P", "-m", module, argument])  # noqa: S606 - no shell is wanted

@@ -136,8 +136,8 @@ class Reaper:
 
 
 def _start_undo(folder: str, lease_id: str) -> int:
-    """Start the undo as a process; its pid."""
-    argv = [sys.executable, "-m", "thingwarden.enforce.undo", folder, lease_id]
+    """Start the undo as a process, which imports nothing from the folder that it is started in; its pid."""
+    argv = [sys.executable, "-P", "-m", "thingwarden.enforce.undo", folder, lease_id]
     return os.posix_spawn(sys.executable, argv, os.environ)
 
 

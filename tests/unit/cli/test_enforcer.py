@@ -19,6 +19,7 @@ from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.order import KEY_BYTES
 from thingwarden.enforce.guard import GuardSettings
 from thingwarden.enforce.key import read_key
+from thingwarden.enforce.leases import LeaseFolder
 from thingwarden.enforce.settings import read_settings
 
 
@@ -90,7 +91,9 @@ def test_it_becomes_the_small_process(tmp_path: Path, words: list[str]) -> None:
     file = tmp_path / "thingwarden.toml"
     file.write_text(f'[enforce]\nkey = "{key}"\nrun_folder = "{tmp_path}"\nstate_folder = "{tmp_path}"\n')
     argv = [sys.executable, "-m", "thingwarden", "enforcer", *words, "--config", str(file)]
-    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL)
+    (tmp_path / "json.py").write_text("raise SystemExit('a module of the folder it was started in')")
+    argv.insert(1, "-P")
+    process = subprocess.Popen(argv, stderr=subprocess.DEVNULL, cwd=tmp_path)
     expected = "thingwarden.enforce.reaper" if words else "thingwarden.enforce"
     deadline_s = time.monotonic() + 15
     try:
@@ -98,7 +101,9 @@ def test_it_becomes_the_small_process(tmp_path: Path, words: list[str]) -> None:
             assert process.poll() is None
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
-        while not words and not (tmp_path / "dry-run.sock").exists():
+        leases = LeaseFolder(str(tmp_path / "leases"))
+        while not (leases.has_reaper() if words else (tmp_path / "dry-run.sock").exists()):
+            assert process.poll() is None
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
     finally:
