@@ -13,10 +13,14 @@ import pytest
 
 from desk_builder import BLOCK, ISOLATE_ID, build_site
 from lab_builder import build_lab
+from live_builder import RecordedSource, read_packets
 from thingwarden.cli import main
 from thingwarden.cli.app import root
-from thingwarden.config import PACKAGED_SAMPLE
+from thingwarden.cli.invocation import Invocation
+from thingwarden.cli.watch import compose_live, show_summary
+from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE, Settings
 from thingwarden.domain.response import Refusal
+from thingwarden.model.artifact import load_artifact
 from thingwarden.respond.policy import PolicySettings, proposal_id
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "lab-corpus.toml"
@@ -105,6 +109,16 @@ def _desk_records(capsys: pytest.CaptureFixture[str], folder: Path) -> list[dict
     return records
 
 
+def _watched(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    """What ``watch`` prints, were it to see the packaged sample on an interface."""
+    invocation = Invocation()
+    invocation.wants_json = True
+    source = RecordedSource(read_packets(PACKAGED_SAMPLE), 1000)
+    live = compose_live(invocation, source, load_artifact(PACKAGED_MODEL), None, Settings(), source.clock)
+    show_summary(invocation, live.run(lambda: False), {"not_ip": 1})
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
 def test_json_lines_have_the_documented_keys_and_no_others(
     page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,7 +126,7 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     broken = tmp_path / "broken.toml"
     broken.write_text("[detect]\nfoo = 1\n")
     flows = tmp_path / "flows.jsonl"
-    records = _records(capsys, "demo")
+    records = _records(capsys, "demo") + _watched(capsys)
     records += _records(capsys, "replay", str(PACKAGED_SAMPLE), "--flows", str(flows))
     incident = next(record for record in records if record["type"] == "incident")
     records += _records(capsys, "incidents", "show", str(incident["incident_id"]))

@@ -33,6 +33,7 @@ EXIT_BROKEN_PIPE: Final = 141
 COMMANDS: Final = {
     "demo": ("replay", "demo", "Judge the packaged sample: start here."),
     "replay": ("replay", "replay", "Judge captures and logs; plan a response."),
+    "watch": ("watch", "watch", "Watch an interface; answer what happens."),
     "devices": ("journal", "devices", "List the devices that the journal knows."),
     "incidents": ("journal", "incidents", "List or show the journal's incidents."),
     "decisions": ("decisions", "decisions", "List, approve, revoke or extend decisions."),

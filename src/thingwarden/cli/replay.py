@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,10 +21,11 @@ from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.domain.errors import RequestError
 
 if TYPE_CHECKING:
+    from thingwarden.config import Settings
     from thingwarden.detect.link_watch import LinkWatch
     from thingwarden.domain.ports import FlowSource
     from thingwarden.model.artifact import Artifact
-    from thingwarden.serve.replay import Replay, ReplayResult
+    from thingwarden.serve.replay import Replay, ReplayPlan, ReplayResult
     from thingwarden.serve.store import Journal
 
 EXIT_INCIDENT: Final = 1
@@ -122,31 +124,23 @@ def compose_replay(
     link_watch: LinkWatch | None = None,
 ) -> Replay:
     """Join the stages by the settings: the one place that chooses what implements each port."""
-    from thingwarden import config
     from thingwarden.encode.sentence import SentenceEncoder
     from thingwarden.encode.vocabulary import Vocabulary
     from thingwarden.enforce.dryrun import DryRunEnforcer
     from thingwarden.model.scorer import FlowScorer
-    from thingwarden.respond.playbook import load_playbook
-    from thingwarden.respond.protect import LOCAL_NETWORKS
     from thingwarden.serve.explain import Explainer, recalling
-    from thingwarden.serve.replay import Replay, ReplayPlan
+    from thingwarden.serve.replay import Replay
 
     settings = invocation.loaded.settings
-    prefixes = settings.network.local_prefixes
-    plan = ReplayPlan(
-        calibration=config.adjust_calibration(artifact.calibration, settings.detect),
-        playbook=load_playbook(),
-        policy=config.policy_settings(settings),
-        correlation=config.correlation_settings(settings.detect),
-        local_networks=(*LOCAL_NETWORKS, *prefixes),
+    plan = replace(
+        plan_from_settings(settings, artifact),
         alerts=knowledge.alerts,
         indicators=knowledge.indicators,
         names=knowledge.names,
         link_watch=link_watch,
     )
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
-    encoder = SentenceEncoder(vocabulary, local_networks=prefixes)
+    encoder = SentenceEncoder(vocabulary, local_networks=settings.network.local_prefixes)
     scorer = recalling(FlowScorer(artifact, threads=settings.model.threads_count))
     return Replay(
         source,
@@ -157,6 +151,22 @@ def compose_replay(
         explainer=Explainer(scorer, vocabulary, plan.calibration.temperature),
         journal=journal,
         progress=progress,
+    )
+
+
+def plan_from_settings(settings: Settings, artifact: Artifact) -> ReplayPlan:
+    """How to judge by the settings, without anything that others know."""
+    from thingwarden import config
+    from thingwarden.respond.playbook import load_playbook
+    from thingwarden.respond.protect import LOCAL_NETWORKS
+    from thingwarden.serve.replay import ReplayPlan
+
+    return ReplayPlan(
+        calibration=config.adjust_calibration(artifact.calibration, settings.detect),
+        playbook=load_playbook(),
+        policy=config.policy_settings(settings),
+        correlation=config.correlation_settings(settings.detect),
+        local_networks=(*LOCAL_NETWORKS, *settings.network.local_prefixes),
     )
 
 

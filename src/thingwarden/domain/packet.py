@@ -25,6 +25,21 @@ PROTO_TCP: Final = 6
 PROTO_UDP: Final = 17
 PROTO_ICMP6: Final = 58
 
+_DTYPES: Final = {
+    "at_s": np.float64,
+    "src_port": np.uint16,
+    "dst_port": np.uint16,
+    "proto": np.uint8,
+    "ip_bytes": np.int64,
+    "payload_bytes": np.int64,
+    "tcp_flags": np.uint8,
+    "tcp_seq": np.uint32,
+    "tcp_ack": np.uint32,
+    "tcp_receive_bytes": np.uint16,
+    "src_mac": np.uint64,
+    "dst_mac": np.uint64,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PacketBatch:
@@ -72,3 +87,25 @@ class PacketBatch:
         """The packets at ``rows`` (indices or boolean mask), in that order."""
         rows = np.flatnonzero(rows) if rows.dtype == np.bool_ else rows
         return type(self)(**{field.name: getattr(self, field.name).take(rows, axis=0) for field in fields(self)})
+
+    @classmethod
+    def empty(cls) -> Self:
+        """No packet."""
+        columns: dict[str, npt.NDArray[Any]] = {name: np.zeros(0, dtype=dtype) for name, dtype in _DTYPES.items()}
+        columns |= {name: np.zeros((0, 2), dtype=np.uint64) for name in ("src_address", "dst_address")}
+        return cls(**columns, payload_head=np.zeros((0, PAYLOAD_HEAD_LENGTH), dtype=np.uint8))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PacketsRead:
+    """What a live source gave at one asking.
+
+    Attributes:
+        packets: none, or those that came; in the order of their capture.
+        upto_s: Unix seconds; no packet that is read later is older, but for clocks that are set.
+        is_over: whether the source has ended and nothing more will come.
+    """
+
+    packets: PacketBatch
+    upto_s: float
+    is_over: bool = False

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Protocol
 
 from thingwarden.domain.flow import FlowBatch
+from thingwarden.domain.packet import PacketsRead
 from thingwarden.domain.response import Capability, Decision, Receipt
 from thingwarden.domain.word import Scores, WordBatch
 
@@ -24,6 +25,21 @@ class FlowSource(Protocol):
         Raises:
             InputError: the source is not what it claims to be; names file, offset and expectation.
         """
+
+
+class PacketSource(Protocol):
+    """Something that packets come from as they pass."""
+
+    def read(self, wait_s: float) -> PacketsRead:
+        """The packets that came, at least one where there is any; waits for so many seconds at most.
+
+        Raises:
+            InputError: the source is broken for good.
+        """
+
+    @property
+    def dropped_count(self) -> int:
+        """Packets that passed and could not be read, so far."""
 
 
 class Scorer(Protocol):

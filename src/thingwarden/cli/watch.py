@@ -1,0 +1,232 @@
+"""``thingwarden watch``: an interface's packets in, incidents told and orders carried out while it happens.
+
+In: an interface, settings. Out: a line for each incident, order and end; a summary when it is stopped.
+Must never: put anything into force but by the enforcer that was chosen; the dry run is the default.
+"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from thingwarden.cli.enforcement import open_enforcer, policy_key
+from thingwarden.cli.invocation import Invocation, common_options, printable, quantity
+from thingwarden.cli.model import model_option, open_artifact
+from thingwarden.cli.replay import open_journal, plan_from_settings
+from thingwarden.domain.errors import RequestError, ThingwardenError
+
+if TYPE_CHECKING:
+    from thingwarden.config import Settings
+    from thingwarden.domain.incident import IncidentChange
+    from thingwarden.domain.ports import PacketSource
+    from thingwarden.model.artifact import Artifact
+    from thingwarden.serve.live import Carried, Course, Live, LiveSummary, Told
+    from thingwarden.serve.store import Journal
+
+STAGES: Final = ("read", "metered", "encoded", "scored", "decided", "applied")
+
+
+@click.command("watch")
+@click.option("-i", "--interface", required=True, metavar="IFACE", help="The interface to listen on.")
+@click.option(
+    "--enforce",
+    type=click.Choice(["dry-run", "socket"]),
+    help="Who puts decisions into force, instead of the settings.",
+)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), help="Stop after this time.")
+@click.option(
+    "--journal",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Journal to add to instead of the configured one.",
+)
+@click.option("--no-journal", is_flag=True, help="Write nothing down.")
+@model_option
+@common_options
+@click.pass_obj
+def watch(
+    invocation: Invocation,
+    interface: str,
+    enforce: str | None,
+    seconds: float | None,
+    journal: Path | None,
+    no_journal: bool,
+    model: Path | None,
+) -> None:
+    """Watch an interface, tell what happens, and answer it; stop with Ctrl-C or SIGTERM.
+
+    Listening needs root or the capability CAP_NET_RAW. Unless --enforce or the settings say otherwise nothing is
+    changed on the network.
+    """
+    from thingwarden.ingest.live import LiveSource
+
+    if journal is not None and no_journal:
+        raise RequestError("watch", "--journal and --no-journal exclude each other", "give one of them")
+    artifact = open_artifact(invocation, model)
+    kept = None if no_journal else open_journal(invocation, journal)
+    with LiveSource(interface) as source:
+        live = compose_live(invocation, source, artifact, kept, _chosen(invocation.loaded.settings, enforce))
+        gc.freeze()  # what is there now stays: a collection must not walk it while packets wait
+        with _told_to_stop(seconds) as is_stopped:
+            invocation.remark(f"watching {interface}; stop with Ctrl-C")
+            summary = live.run(is_stopped)
+        show_summary(invocation, summary, source.counts)
+
+
+def compose_live(
+    invocation: Invocation,
+    source: PacketSource,
+    artifact: Artifact,
+    journal: Journal | None,
+    settings: Settings,
+    clock: Callable[[], float] = time.time,
+) -> Live:
+    """Join the stages by the settings; what happens is shown."""
+    from thingwarden.encode.sentence import SentenceEncoder
+    from thingwarden.encode.vocabulary import Vocabulary
+    from thingwarden.model.scorer import FlowScorer
+    from thingwarden.serve.explain import Explainer, recalling
+    from thingwarden.serve.live import Live
+
+    plan = plan_from_settings(settings, artifact)
+    vocabulary = Vocabulary.from_json(artifact.vocabulary)
+    scorer = recalling(FlowScorer(artifact, threads=settings.model.threads_count))
+    return Live(
+        source,
+        SentenceEncoder(vocabulary, local_networks=settings.network.local_prefixes),
+        scorer,
+        open_enforcer(settings),
+        plan,
+        explainer=Explainer(scorer, vocabulary, plan.calibration.temperature),
+        recalls=scorer,
+        journal=journal,
+        key=None if journal is None else policy_key(settings, is_made=True),
+        tell=lambda told: _show(invocation, told),
+        clock=clock,
+    )
+
+
+def _chosen(settings: Settings, enforce: str | None) -> Settings:
+    from thingwarden.config import EnforcerKind
+
+    if enforce is None:
+        return settings
+    section = settings.enforce.model_copy(update={"by": EnforcerKind(enforce)})
+    return settings.model_copy(update={"enforce": section})
+
+
+@contextmanager
+def _told_to_stop(seconds: float | None) -> Iterator[Callable[[], bool]]:
+    """Whether a signal or the time has come; the signals do what they did before when this is left."""
+    until_s = float("inf") if seconds is None else time.monotonic() + seconds
+    signals: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        signals.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield lambda: bool(signals) or time.monotonic() >= until_s
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _show(invocation: Invocation, told: Told) -> None:
+    """One line for people, JSON lines for programs."""
+    from thingwarden.domain.incident import IncidentChange
+    from thingwarden.domain.response import Refusal
+    from thingwarden.serve.live import Carried
+    from thingwarden.serve.wire import plain_from_value
+
+    if isinstance(told, Carried):
+        _show_order(invocation, told)
+        return
+    if isinstance(told, ThingwardenError):
+        invocation.remark(str(told))
+        return
+    if invocation.wants_json:
+        kind = {IncidentChange: "incident", Refusal: "refusal"}.get(type(told), "receipt")
+        value = told.incident if isinstance(told, IncidentChange) else told
+        invocation.emit(kind, plain_from_value(value))
+    elif isinstance(told, IncidentChange):
+        invocation.show(_incident_line(told))
+    elif isinstance(told, Refusal):
+        invocation.show(f"{told.at:%H:%M:%S}   not {told.proposal.act.value}: {printable('; '.join(told.reasons))}")
+    else:
+        invocation.show(f"{told.at:%H:%M:%S}   ended {told.decision_id[:12]}: {printable(told.detail)}")
+
+
+def _show_order(invocation: Invocation, told: Carried) -> None:
+    from thingwarden.serve.wire import plain_from_value
+
+    course = _spans_ms(told.course)
+    if invocation.wants_json:
+        invocation.emit("decision", plain_from_value(told.decision))
+        invocation.emit("receipt", plain_from_value(told.receipt))
+        invocation.emit("course", {"decision_id": told.decision.decision_id, **course})
+        return
+    decision, lifetime = told.decision, told.decision.expires_at - told.decision.decided_at
+    invocation.show(
+        f"{told.receipt.at:%H:%M:%S}   {decision.act.value} {printable(str(decision.target))} for {lifetime}, "
+        f"{sum(course.values()):.0f} ms after the packet: {told.receipt.status.value}, {printable(told.receipt.detail)}"
+    )
+
+
+def _spans_ms(course: Course) -> dict[str, float]:
+    """Milliseconds of each stage, by name."""
+    instants = asdict(course)
+    ends_s = [instants["packet_at_s"], *(instants[f"{stage}_at_s"] for stage in STAGES)]
+    spans = zip(STAGES, ends_s, ends_s[1:], strict=False)
+    return {f"{stage}_ms": round((after_s - before_s) * 1e3, 3) for stage, before_s, after_s in spans}
+
+
+def _incident_line(change: IncidentChange) -> str:
+    from thingwarden.domain.incident import ChangeKind
+
+    incident = change.incident
+    head = f"{change.at:%H:%M:%S} {incident.incident_id} {incident.severity.value}"
+    if change.kind is ChangeKind.ENDED:
+        return f"{head} ended: {printable(incident.summary)}"
+    if change.kind is ChangeKind.EXPLAINED:
+        return f"{head} because: {printable('; '.join(reason.text for reason in incident.reasons))}"
+    return f"{head} {printable(incident.summary)}"
+
+
+def show_summary(invocation: Invocation, summary: LiveSummary, source_counts: Mapping[str, int]) -> None:
+    """How much was seen and found, and what was left out of what the source read."""
+    from thingwarden.serve.wire import plain_from_value
+
+    values: dict[str, Any] = plain_from_value(summary)
+    counts = {name: values[name] for name in values if name.endswith("_count")}
+    if invocation.wants_json:
+        left_out = {name: count for name, count in source_counts.items() if name not in ("frames", "packets")}
+        record = {
+            "started_at": values["started_at"],
+            "ended_at": values["ended_at"],
+            **counts,
+            "device_count": len(summary.devices),
+            "incident_count": len(summary.incidents),
+            "left_out": left_out,
+        }
+        invocation.emit("watch_summary", record)
+        return
+    span_s = (summary.ended_at - summary.started_at).total_seconds()
+    invocation.show(
+        f"{quantity(summary.packet_count, 'packet')} and {quantity(summary.flow_count, 'flow')} of "
+        f"{quantity(len(summary.devices), 'device')} in {span_s:.0f} s, "
+        f"{quantity(summary.dropped_packet_count, 'packet')} dropped by the kernel: "
+        f"{quantity(len(summary.incidents), 'incident')}, {quantity(summary.decision_count, 'act')} ordered, "
+        f"{summary.refusal_count:,} refused by policy."
+    )
+    early = summary.evicted_flow_count + summary.hastened_flow_count
+    if early:
+        invocation.remark(f"{quantity(early, 'flow')} judged before its end: too many at a time")

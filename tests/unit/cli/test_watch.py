@@ -1,0 +1,95 @@
+"""``thingwarden watch``: tells what happens as it happens, stops cleanly, refuses clearly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from live_builder import RecordedSource, read_packets
+from thingwarden.cli import main
+from thingwarden.cli.invocation import Invocation
+from thingwarden.cli.watch import compose_live, show_summary
+from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE, Settings
+from thingwarden.model.artifact import load_artifact
+
+
+def watch_sample(invocation: Invocation) -> None:
+    source = RecordedSource(read_packets(PACKAGED_SAMPLE), 1000)
+    live = compose_live(invocation, source, load_artifact(PACKAGED_MODEL), None, Settings(), source.clock)
+    show_summary(invocation, live.run(lambda: False), {"frames": 1, "packets": 1, "not_ip": 3})
+
+
+def test_people_read_a_line_for_each_thing_that_happens(capsys: pytest.CaptureFixture[str]) -> None:
+    watch_sample(Invocation())
+    lines = capsys.readouterr().out.splitlines()
+    assert any("looks like scanning" in line for line in lines)
+    assert any(" because: " in line for line in lines)
+    assert any("ms after the packet: dry-run, nothing changed" in line for line in lines)
+    assert lines[-1].startswith("32,892 packets and 4,228 flows of ")
+    assert "0 packets dropped by the kernel: 8 incidents, 14 acts ordered" in lines[-1]
+
+
+def test_programs_read_each_order_with_its_course(capsys: pytest.CaptureFixture[str]) -> None:
+    invocation = Invocation()
+    invocation.wants_json = True
+    watch_sample(invocation)
+    records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    kinds = [record["type"] for record in records]
+    assert kinds.count("decision") == kinds.count("course") == kinds.count("receipt") == 14
+    assert set(kinds) == {"incident", "decision", "receipt", "course", "refusal", "watch_summary"}
+    assert records[-1]["left_out"] == {"not_ip": 3}
+
+
+def test_it_needs_an_interface(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch"]) == 2
+    assert "--interface" in capsys.readouterr().err
+
+
+def test_a_journal_and_none_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "-i", "lo", "--journal", "x", "--no-journal"]) == 2
+    assert "exclude each other" in capsys.readouterr().err
+
+
+@pytest.mark.root
+def test_an_unknown_interface_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "-i", "no-such-if", "--no-journal"]) == 2
+    assert "there is none of that name" in capsys.readouterr().err
+
+
+@pytest.mark.root
+def test_it_stops_after_its_time_and_the_signals_are_as_before(capsys: pytest.CaptureFixture[str]) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+        sending = threading.Timer(0.3, end.sendto, (b"x", ("127.0.0.1", 9)))
+        sending.start()
+        assert main(["watch", "-i", "lo", "--no-journal", "--seconds", "1", "--json"]) == 0
+        sending.join()
+    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert summary["packet_count"] >= 1
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_with_a_summary(number: signal.Signals, tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "thingwarden", "watch", "-i", "lo", "--json", "--journal", str(tmp_path / "journal")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HOME": str(tmp_path)},
+    )
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith("watching lo")
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=10)
+    assert process.returncode == 0
+    assert json.loads(out.splitlines()[-1])["type"] == "watch_summary"
