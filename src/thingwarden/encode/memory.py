@@ -53,9 +53,9 @@ class SlotTable:
         """Memory of one key with its row."""
         return KEY_BYTES + sum(column[:1].nbytes for column in self._columns.values())
 
-    def find(self, key: int) -> int:
-        """The key's slot, -1 where it has none."""
-        return int(self._index.find(np.array([key], dtype=np.uint64))[0])
+    def find(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
+        """The slot of each key, int64 (n,); -1 where it has none."""
+        return self._index.find(keys)
 
     def slots(self, keys: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
         """The slot of each key, int64 (n,); keys not seen before get a fresh row, in the order in which they come."""

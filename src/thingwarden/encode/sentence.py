@@ -275,7 +275,7 @@ class SentenceEncoder:
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
         """Device index of each word, and where a device's sentence starts."""
         unique, inverse = np.unique(key, return_inverse=True)
-        slots = np.array([self._table.find(k) for k in unique.tolist()], dtype=np.int64)
+        slots = self._table.find(unique)
         first = np.full(len(unique), len(key), dtype=np.int64)
         proven = np.flatnonzero(evidence)
         np.minimum.at(first, inverse[proven], proven)

@@ -7,9 +7,9 @@ Source: decision 0018.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -37,16 +37,20 @@ from thingwarden.encode.wording import Wording, topic_columns
 from thingwarden.model.occlusion import Passage, RecallingScorer
 from thingwarden.model.scorer import FlowScorer
 
+Steps: TypeAlias = Generator[None, None, tuple[Reason, ...]]
+"""An explanation that is being made; what it returns at its end are the reasons."""
+
 _TOPIC_COLUMNS: Final = topic_columns()
 
 
 @dataclass(frozen=True, slots=True)
 class _Heard:
-    """What a witness says: its passage, what is usual instead, the words before it by kind, each topic's effect."""
+    """What a witness says: its passage, what is usual instead, earlier words by kind, its flow, each topic's effect."""
 
     passage: Passage
     others: npt.NDArray[np.uint8]
     parts: dict[str, EarlierPart]
+    flow: int
     effects: dict[str, Effect]
 
 
@@ -93,49 +97,78 @@ class Explainer:
             question: asked about the words that were scored last.
             flows: whose rows the witnesses name.
         """
-        heard = [found for witness in question.witnesses if (found := self._hear(question.device, witness, flows))]
+        steps = self.steps(question, flows)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                reasons: tuple[Reason, ...] = end.value
+                return reasons
+
+    def steps(self, question: Question, flows: FlowBatch) -> Steps:
+        """The same in steps of a few milliseconds, between which other words may be scored.
+
+        The first recalls what was scored last, and must be taken before that is another; the value is the reasons.
+        """
+        recalled = [self._recall(question.device, witness, flows) for witness in question.witnesses]
+        heard = []
+        for found in recalled:
+            yield
+            if found is not None:
+                self._hear(found)
+                heard.append(found)
         if not heard:
             return ()
         effects = [witness.effects for witness in heard]
-        topics, together_nats = self._choose(heard, rank_topics(effects))
+        topics, together_nats = yield from self._choose(heard, rank_topics(effects))
         return tell_reasons(question.attack_class, topics, effects, together_nats)
 
-    def _choose(self, heard: Sequence[_Heard], ranked: Sequence[str]) -> tuple[list[str], list[float]]:
+    def _choose(
+        self, heard: Sequence[_Heard], ranked: Sequence[str]
+    ) -> Generator[None, None, tuple[list[str], list[float]]]:
         """Groups of fields, each the one that adds most to those before it, then the most telling earlier words."""
         fields = [topic for topic in ranked if topic not in EARLIER_TOPICS][:MOST_CANDIDATES]
         earlier = [topic for topic in ranked if topic in EARLIER_TOPICS]
         told: list[str] = []
         together_nats: list[float] = []
         for candidates in (*[fields] * MOST_FIELD_TOPICS, earlier):
-            falls = self._falls_beside(heard, told, [topic for topic in candidates if topic not in told])
+            falls = yield from self._falls_beside(heard, told, [topic for topic in candidates if topic not in told])
             best = next_topic(falls, together_nats[-1] if told else 0.0)
             if best is not None:
                 told.append(best)
                 together_nats.append(falls[best])
         return told, together_nats
 
-    def _falls_beside(self, heard: Sequence[_Heard], told: list[str], candidates: list[str]) -> dict[str, float]:
+    def _falls_beside(
+        self, heard: Sequence[_Heard], told: list[str], candidates: list[str]
+    ) -> Generator[None, None, dict[str, float]]:
         """How far the score falls without each candidate and all that is told, mean over the witnesses."""
         left_out = [[*told, topic] for topic in candidates]
-        falls = np.mean([self._falls(witness, left_out) for witness in heard], axis=0)
-        return dict(zip(candidates, falls.tolist(), strict=True))
+        falls = []
+        for witness in heard:
+            yield
+            falls.append(self._falls(witness, left_out))
+        return dict(zip(candidates, np.mean(falls, axis=0).tolist(), strict=True))
 
-    def _hear(self, device: int, witness: Witness, flows: FlowBatch) -> _Heard | None:
-        """Exchange each topic by itself; None where the witness is no longer remembered."""
+    def _recall(self, device: int, witness: Witness, flows: FlowBatch) -> _Heard | None:
+        """What a witness says; None where it is no longer remembered."""
         passage = self._scorer.recall(device, witness.number)
         context = self._scorer.recall_context(device, witness.number)
         if passage is None or context is None:
             return None
         others = _usual_instead(passage, context)
         parts = {part.topic: part for part in split_earlier(flows, passage.flow, passage.is_orig)}
-        heard = _Heard(passage, others, parts, {})
+        return _Heard(passage, others, parts, witness.flow, {})
+
+    def _hear(self, heard: _Heard) -> None:
+        """Exchange each topic by itself."""
+        parts = heard.parts
         topics = [*_TOPIC_COLUMNS, *parts]
         falls = self._falls(heard, [[topic] for topic in topics])
         for topic, fall in zip(topics, falls.tolist(), strict=True):
-            text = parts[topic].text if topic in parts else self._topic_text(topic, passage)
+            text = parts[topic].text if topic in parts else self._topic_text(topic, heard.passage)
             if text:
-                heard.effects[topic] = Effect(nats=fall, text=text, flow=witness.flow)
-        return heard
+                heard.effects[topic] = Effect(nats=fall, text=text, flow=heard.flow)
 
     def _falls(self, heard: _Heard, exchanges: Sequence[Sequence[str]]) -> npt.NDArray[np.float64]:
         """How far the log-odds of "malicious" fall when each of the lists of topics is exchanged, in nats."""

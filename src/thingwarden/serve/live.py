@@ -8,6 +8,7 @@ Must never: choose an implementation itself, print, let the disk stand between a
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from typing import Final, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from thingwarden.detect.attribution import Question
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import ConfigError, ThingwardenError
 from thingwarden.domain.flow import FlowBatch
@@ -40,8 +42,9 @@ from thingwarden.pipeline import (
     Tick,
 )
 from thingwarden.respond.protect import HostRoles
+from thingwarden.serve.explain import Steps
 from thingwarden.serve.logbook import Logbook
-from thingwarden.serve.replay import DeviceSummary, Explains, ReplayPlan
+from thingwarden.serve.replay import DeviceSummary, ReplayPlan
 from thingwarden.serve.store import Journal, JournalEntry
 from thingwarden.serve.wire import plain_from_value
 
@@ -55,6 +58,9 @@ WRITE_S: Final = 1.0
 
 RECYCLED_ROWS: Final = 8192
 """Flows forgotten at a time."""
+
+MAX_ASKED: Final = 64
+"""Explanations that are being made at a time; incidents beyond have no reasons."""
 
 _SPARE_RATIO: Final = 4
 """Rows are freed between packets where less than one in so many is free."""
@@ -72,6 +78,13 @@ class LiveEncoder(Protocol):
 
     def hasten(self, flows: FlowBatch, count: int) -> Iterator[WordBatch]:
         """Yield the closing words of the ``count`` flows that are due soonest, before their time."""
+
+
+class ExplainsInSteps(Protocol):
+    """What finds out why words were scored as they were, a little at a time."""
+
+    def steps(self, question: Question, flows: FlowBatch) -> Steps:
+        """An explanation that is being made; its first step is taken before further words are scored."""
 
 
 class Recalls(Protocol):
@@ -171,7 +184,7 @@ class Live:
         enforcer: Enforcer,
         plan: ReplayPlan,
         *,
-        explainer: Explains | None = None,
+        explainer: ExplainsInSteps | None = None,
         recalls: Recalls | None = None,
         journal: Journal | None = None,
         key: bytes | None = None,
@@ -195,6 +208,7 @@ class Live:
         )
         self._book = Logbook(journal, key)
         self._stamps = [0.0, 0.0, 0.0, 0.0]  # read, metered, encoded, scored
+        self._asked: deque[tuple[Question, Steps]] = deque()
         self._trouble = ""  # why the journal could not be written when last tried
         self._packet_count = self._flow_count = self._word_count = self._hastened_count = 0
 
@@ -209,15 +223,19 @@ class Live:
         started_at, is_over = self._now(), False
         tick_due_s = write_due_s = 0.0
         while not (is_over or is_stopped()):
-            read = self._source.read(WAIT_S)
+            read = self._source.read(0.0 if self._asked else WAIT_S)
             is_over = read.is_over
             self._take(read)
+            if self._asked:
+                self._explain()
             if is_over or not len(read.packets) or time.monotonic() >= tick_due_s:
                 self._tick()
                 tick_due_s = time.monotonic() + TICK_S
             if time.monotonic() >= write_due_s:
                 self._write()
                 write_due_s = time.monotonic() + WRITE_S
+        while self._asked:
+            self._explain()
         return self._close(started_at)
 
     def _take(self, read: PacketsRead) -> None:
@@ -285,9 +303,9 @@ class Live:
         if self._recalls is not None:
             self._recalls.forget_flows(rows, len(self._store.flows), FORGOTTEN)
 
-    def _handle(self, event: Event) -> None:
-        """Let the kernel judge, and carry out what it orders; orders come before explanations."""
-        pending: list[Command] = self._pipeline.handle(event, self._now())
+    def _handle(self, event: Event, at: datetime | None = None) -> None:
+        """Let the kernel judge, and carry out what it orders; explanations are begun when orders have gone out."""
+        pending: list[Command] = self._pipeline.handle(event, at or self._now())
         decided_at_s = self._clock()
         while pending:
             command = pending.pop(0)
@@ -305,9 +323,23 @@ class Live:
                 self._tell(receipt)
                 pending += self._pipeline.handle(receipt, self._now())
             elif isinstance(command, Explain) and self._explainer is not None:
-                question = command.question
-                reasons = self._explainer.explain(question, self._store.flows)
-                pending += self._pipeline.handle(Explained(question=question, reasons=reasons), question.at)
+                self._ask(self._explainer, command.question)
+
+    def _ask(self, explainer: ExplainsInSteps, question: Question) -> None:
+        """Begin an explanation, where not too many are being made."""
+        steps = explainer.steps(question, self._store.flows)
+        if len(self._asked) < MAX_ASKED:
+            next(steps)
+            self._asked.append((question, steps))
+
+    def _explain(self) -> None:
+        """Go on with the oldest explanation that is being made, a few milliseconds long."""
+        question, steps = self._asked[0]
+        try:
+            next(steps)
+        except StopIteration as end:
+            self._asked.popleft()
+            self._handle(Explained(question=question, reasons=end.value), question.at)
 
     def _tell_of(self, record: Record) -> None:
         if isinstance(record.entry, IncidentChange | Refusal):
