@@ -129,11 +129,13 @@ class _Service:
     is_proven: bool
     class_counts: dict[int, int] = field(default_factory=dict)
     starts_s: list[float] = field(default_factory=list)
+    class_index: int = 0
 
-    @property
-    def class_index(self) -> int:
-        """The class of most of its words, the lower index among equals."""
-        return min(self.class_counts, key=lambda index: (-self.class_counts[index], index))
+    def count(self, classes: npt.NDArray[np.int8]) -> None:
+        """Count words by class; ``class_index`` is that of most of them, the lower index among equals."""
+        for class_index, count in Counter(classes.tolist()).items():
+            self.class_counts[class_index] = self.class_counts.get(class_index, 0) + count
+        self.class_index = min(self.class_counts, key=lambda index: (-self.class_counts[index], index))
 
 
 @dataclass(slots=True)
@@ -222,8 +224,7 @@ class Tally:
             service.flow_count += int(counts[group])
             service.is_proven |= bool(proofs[group])
             members = by_group[bounds[group] : bounds[group + 1]]
-            for class_index, count in Counter(words.attack_class[members].tolist()).items():
-                service.class_counts[class_index] = service.class_counts.get(class_index, 0) + count
+            service.count(words.attack_class[members])
             room = MAX_STARTS - len(service.starts_s)
             service.starts_s.extend(start[members[words.is_first[members]]][:room].tolist())
 

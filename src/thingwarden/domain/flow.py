@@ -104,6 +104,8 @@ class Milestones:
 
     def of_flows(self, rows: npt.NDArray[np.int64]) -> Self:
         """What remains when of the flows those at ``rows`` are taken, in that order; a flow may be taken twice."""
+        if not len(self):
+            return self
         first, beyond = (np.searchsorted(self.flow, rows, side=side) for side in ("left", "right"))
         counts = beyond - first
         flow = np.repeat(np.arange(len(rows)), counts)

@@ -56,7 +56,7 @@ def standing_columns(flows: FlowTable) -> dict[str, npt.NDArray[Any]]:
     """What a milestone notes of each flow's outcome so far, as columns of ``FlowBatch``."""
     proto = flows.keys.proto
     is_tcp = proto == PROTO_TCP
-    is_counted = np.isin(proto, (PROTO_UDP, PROTO_ICMP, PROTO_ICMP6))
+    is_counted = (proto == PROTO_UDP) | (proto == PROTO_ICMP) | (proto == PROTO_ICMP6)
     payload = np.select([is_tcp[:, None], is_counted[:, None]], [stream_bytes(flows), flows.payload_bytes], 0)
     duration_s = flows.last_at_s - flows.started_at_s
     # As in Zeek's log: without a duration, no byte counts. Else a log and a capture of one flow would differ.

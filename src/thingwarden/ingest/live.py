@@ -28,17 +28,17 @@ from thingwarden.ingest.gather import wide
 from thingwarden.ingest.link_layer import decode_link_layer
 from thingwarden.ingest.packets import LINK_ETHERNET, LINK_RAW, PADDING_BYTES, FrameBatch, decode_layers, decode_packets
 
-BLOCK_BYTES: Final = 1 << 15
-BLOCK_COUNT: Final = 512
+BLOCK_BYTES: Final = 1 << 14
+BLOCK_COUNT: Final = 1024
 """16 MiB, more than three seconds of 20,000 small packets a second; as many blocks as a second has at ``RETIRE_MS``."""
 
-RETIRE_MS: Final = 2
+RETIRE_MS: Final = 1
 """A block that is not full is handed over after this time: about the most that a packet waits in the ring."""
 
 SNAP_BYTES: Final = 256
 """Kept of each frame: two tags, the longest IPv4 and TCP headers and the payload that names a protocol take 186."""
 
-BLOCKS_PER_READ: Final = 64
+BLOCKS_PER_READ: Final = 128
 """At most some 16,000 small packets are read at a time."""
 
 _FRAME_BYTES: Final = 2048
@@ -60,6 +60,9 @@ _NEXT: Final = struct.Struct("=I")
 _LOOPBACK: Final = 772
 _LINK_TYPES: Final = {1: LINK_ETHERNET, _LOOPBACK: LINK_ETHERNET, 65534: LINK_RAW}
 """Link types by the kernel's hardware types: Ethernet, loopback, tunnels without a link layer."""
+
+_UNSEEN_S: Final = 0.02
+"""What lies in a block that is not yet handed over is younger; older kernels retire blocks by a coarser clock."""
 
 _REBIND_S: Final = 1.0
 
@@ -131,8 +134,7 @@ class LiveSource:
             self._wait(wait_s)
         frames = self._frames()
         if frames is None:
-            # What is in a block that is not yet handed over is younger than this.
-            return PacketsRead(packets=PacketBatch.empty(), upto_s=self._clock() - 3e-3 * RETIRE_MS)
+            return PacketsRead(packets=PacketBatch.empty(), upto_s=self._clock() - _UNSEEN_S)
         packets = self._decode(frames)
         return PacketsRead(packets=packets, upto_s=float(frames.at_s.max()))
 

@@ -29,8 +29,16 @@ _IRC_REPLIES: Final = (b":", b"NOTICE ", b"PING ", b"ERROR :")
 _TLS_HANDSHAKE: Final = 0x16
 _MQTT_CONNECT: Final = 0x10
 _MAX_DNS_QUESTIONS: Final = 16
-_BOOTP_OPS: Final = (1, 2)
-_NTP_MODES: Final = range(1, 8)
+
+
+def _port_set(*ports: int) -> npt.NDArray[np.bool_]:
+    table = np.zeros(65536, dtype=np.bool_)
+    table[list(ports)] = True
+    return table
+
+
+_IS_DNS_PORT: Final = _port_set(*_DNS_PORTS)
+_IS_DHCP_PORT: Final = _port_set(*_DHCP_PORTS)
 
 Heads = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -60,7 +68,7 @@ def name_services(
 
 
 def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.NDArray[np.bytes_]:
-    is_dns_port = np.isin(ports, _DNS_PORTS).any(axis=1)
+    is_dns_port = _IS_DNS_PORT[ports].any(axis=1)
     # Over TCP two bytes of length precede the message.
     signatures: tuple[tuple[bytes, Mask], ...] = (
         (b"ssh", _starts(orig, b"SSH-") | _starts(resp, b"SSH-")),
@@ -76,12 +84,12 @@ def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.ND
 def _name_udp(
     ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads, payload_bytes: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.bytes_]:
-    either_is = {port: (ports == port).any(axis=1) for port in (*_DNS_PORTS, _NTP_PORT)}
-    is_dns_port = either_is[53] | either_is[5353] | either_is[5355]
+    is_dns_port = _IS_DNS_PORT[ports].any(axis=1)
+    is_ntp_port = (ports == _NTP_PORT).any(axis=1)
     signatures: tuple[tuple[bytes, Mask], ...] = (
         (b"dns", is_dns_port & (_is_dns(orig) | _is_dns(resp))),
-        (b"ntp", either_is[_NTP_PORT] & (_is_ntp(orig, payload_bytes[:, 0]) | _is_ntp(resp, payload_bytes[:, 1]))),
-        (b"dhcp", np.isin(ports, _DHCP_PORTS).all(axis=1) & (_is_bootp(orig) | _is_bootp(resp))),
+        (b"ntp", is_ntp_port & (_is_ntp(orig, payload_bytes[:, 0]) | _is_ntp(resp, payload_bytes[:, 1]))),
+        (b"dhcp", _IS_DHCP_PORT[ports].all(axis=1) & (_is_bootp(orig) | _is_bootp(resp))),
     )
     return _select(len(ports), signatures)
 
@@ -127,11 +135,11 @@ def _is_ntp(head: Heads, payload_bytes: npt.NDArray[np.int64]) -> Mask:
     version = head[:, 0] >> 3 & 7
     mode = head[:, 0] & 7
     is_control = mode >= 6
-    mask: Mask = (version >= 1) & (version <= 4) & np.isin(mode, _NTP_MODES) & ((payload_bytes >= 48) | is_control)
+    mask: Mask = (version >= 1) & (version <= 4) & (mode >= 1) & ((payload_bytes >= 48) | is_control)
     return mask
 
 
 def _is_bootp(head: Heads) -> Mask:
     """Operation, hardware type and its address length; the magic cookie lies behind what is kept of the payload."""
-    mask: Mask = np.isin(head[:, 0], _BOOTP_OPS) & (head[:, 1] == 1) & (head[:, 2] == 6)
+    mask: Mask = ((head[:, 0] == 1) | (head[:, 0] == 2)) & (head[:, 1] == 1) & (head[:, 2] == 6)
     return mask

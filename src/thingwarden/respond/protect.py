@@ -69,6 +69,8 @@ class HostRoles:
         self._local_networks = local_networks
         self._servers: dict[IpAddress, _Server] = {}
         self._behind_mac: dict[int, set[IpAddress]] = {}
+        self._outside_count: dict[int, int] = {}  # of the addresses behind each MAC
+        self._met: set[tuple[int, int, int]] = set()  # MAC and halves of the address behind it
 
     def observe(self, flows: FlowBatch, rows: npt.NDArray[np.int64]) -> None:
         """Take in the finished flows at ``rows``, of which none is suspect."""
@@ -82,11 +84,11 @@ class HostRoles:
         """The hosts that count as protected by now."""
         roles = {address: server.role for address, server in self._servers.items() if self._is_trusted(address, server)}
         macs = []
-        for mac, addresses in self._behind_mac.items():
-            outside = {address for address in addresses if not self._is_local(address)}
-            if len(outside) >= MIN_ROUTED_ADDRESSES:
+        for mac, outside_count in self._outside_count.items():
+            if outside_count >= MIN_ROUTED_ADDRESSES:
                 macs.append(mac)
-                roles.update(dict.fromkeys(addresses - outside, "gateway"))
+                near = (address for address in self._behind_mac[mac] if self._is_local(address))
+                roles.update(dict.fromkeys(near, "gateway"))
         return ProtectedHosts(roles=roles, macs=frozenset(mac_text(mac) for mac in macs))
 
     def _observe_servers(self, flows: FlowBatch, rows: npt.NDArray[np.int64]) -> None:
@@ -116,11 +118,21 @@ class HostRoles:
             return
         pairs = np.unique(np.concatenate([mac[is_host, None], halves[is_host]], axis=1), axis=0)
         for number, high, low in pairs.tolist():
-            known = self._behind_mac.get(number)
-            if known is None and len(self._behind_mac) < MAX_HOSTS:
-                known = self._behind_mac[number] = set()
-            if known is not None and len(known) < MAX_HOSTS:
-                known.add(address_from_words(high, low))
+            if (number, high, low) not in self._met:
+                self._meet(number, high, low)
+
+    def _meet(self, mac: int, high: int, low: int) -> None:
+        """Note an address that was not seen behind a MAC before, where there is room for it."""
+        known = self._behind_mac.get(mac)
+        if known is None and len(self._behind_mac) < MAX_HOSTS:
+            known = self._behind_mac[mac] = set()
+        if known is None or len(known) >= MAX_HOSTS:
+            return
+        address = address_from_words(high, low)
+        known.add(address)
+        self._met.add((mac, high, low))
+        if not self._is_local(address):
+            self._outside_count[mac] = self._outside_count.get(mac, 0) + 1
 
     def _is_trusted(self, address: IpAddress, server: _Server) -> bool:
         if self._is_local(address):

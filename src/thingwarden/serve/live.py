@@ -307,23 +307,26 @@ class Live:
         """Let the kernel judge, and carry out what it orders; explanations are begun when orders have gone out."""
         pending: list[Command] = self._pipeline.handle(event, at or self._now())
         decided_at_s = self._clock()
+        news: list[Told] = []
         while pending:
             command = pending.pop(0)
             if isinstance(command, Record):
                 self._book.note(command)
-                self._tell_of(command)
+                if isinstance(command.entry, IncidentChange | Refusal):
+                    news.append(command.entry)
             elif isinstance(command, ApplyDecision):
                 receipt = self._enforcer.apply(command.decision, self._now())
-                self._tell(
-                    Carried(decision=command.decision, receipt=receipt, course=self._course(command, decided_at_s))
-                )
+                course = self._course(command, decided_at_s)
+                news.append(Carried(decision=command.decision, receipt=receipt, course=course))
                 pending += self._pipeline.handle(receipt, self._now())
             elif isinstance(command, RevokeDecision):
                 receipt = self._enforcer.revoke(command.decision, self._now())
-                self._tell(receipt)
+                news.append(receipt)
                 pending += self._pipeline.handle(receipt, self._now())
             elif isinstance(command, Explain) and self._explainer is not None:
                 self._ask(self._explainer, command.question)
+        for told in news:  # who listens may be slow, so orders go first
+            self._tell(told)
 
     def _ask(self, explainer: ExplainsInSteps, question: Question) -> None:
         """Begin an explanation, where not too many are being made."""
@@ -340,10 +343,6 @@ class Live:
         except StopIteration as end:
             self._asked.popleft()
             self._handle(Explained(question=question, reasons=end.value), question.at)
-
-    def _tell_of(self, record: Record) -> None:
-        if isinstance(record.entry, IncidentChange | Refusal):
-            self._tell(record.entry)
 
     def _course(self, command: ApplyDecision, decided_at_s: float) -> Course:
         read_at_s, metered_at_s, encoded_at_s, scored_at_s = self._stamps
