@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.lab.prefix import GATEWAY, GATEWAY_MAC, INTERNET, LAN
+from thingwarden.lab.prefix import GATEWAY_MAC, INTERNET, LAN
 
 CROWD_COUNT: Final = 2500
 """Devices whose flows are the background: two flows a second each at 5,000 in all."""
@@ -28,9 +28,12 @@ MOST_ATTACKERS: Final = 60
 """Each attack comes from a device that did nothing before, so that each needs evidence of its own."""
 
 _SERVER_COUNT: Final = 20
-_DATAGRAM_RATIO: Final = 0.7
+_RESOLVER_COUNT: Final = 200
+_DATAGRAM_RATIO: Final = 0.08
+"""A UDP flow is open for a minute, a closed TCP flow for five seconds: so 5,000 flows a second stay below the 50,000
+that the meter keeps open."""
 _ROUND_TRIP_S: Final = 0.01
-_SYN, _SYN_ACK, _ACK, _PUSH, _FIN = 0x02, 0x12, 0x10, 0x18, 0x11
+_SYN, _SYN_ACK, _PUSH, _FIN = 0x02, 0x12, 0x18, 0x19
 _ETHERNET: Final = struct.Struct("!6s6sH")
 _IPV4: Final = struct.Struct("!BBHHHBBH4s4s")
 _TCP: Final = struct.Struct("!HHIIBBHHH")
@@ -41,8 +44,9 @@ _NOBODY_MAC: Final = bytes.fromhex("0277fffffffe")
 
 _QUERY: Final = bytes.fromhex("12340100000100000000000003746177076578616d706c650000010001")
 _ANSWER: Final = bytes.fromhex("12348180000100010000000003746177076578616d706c650000010001c00c00010001000000")
-_REQUEST: Final = b"GET /state HTTP/1.1\r\nHost: cloud\r\n\r\n"
-_RESPONSE: Final = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+_REQUEST: Final = bytes.fromhex("1603010200010001fc0303") + bytes(189)
+_RESPONSE: Final = bytes.fromhex("160303007a020000760303") + bytes(139)
+"""The first bytes of a TLS handshake, enough to name it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +129,9 @@ def _crowd_mac(host: int) -> bytes:
 
 def _look_up(host: int, number: int) -> Iterator[bytes]:
     source, mac, port = CROWD[256 + host], _crowd_mac(host), 32_768 + number % 28_000
-    yield _frame(mac, _NOBODY_MAC, source, GATEWAY, 17, _datagram(port, 53, _QUERY))
-    yield _frame(_NOBODY_MAC, mac, GATEWAY, source, 17, _datagram(53, port, _ANSWER))
+    resolver = CROWD[1 + host % _RESOLVER_COUNT]
+    yield _frame(mac, _NOBODY_MAC, source, resolver, 17, _datagram(port, 53, _QUERY))
+    yield _frame(_NOBODY_MAC, mac, resolver, source, 17, _datagram(53, port, _ANSWER))
 
 
 def _request(host: int, number: int) -> Iterator[bytes]:
@@ -138,16 +143,14 @@ def _request(host: int, number: int) -> Iterator[bytes]:
         (True, _SYN, mine, 0, b""),
         (False, _SYN_ACK, theirs, mine + 1, b""),
         (True, _PUSH, mine + 1, theirs + 1, _REQUEST),
-        (False, _PUSH, theirs + 1, asked, _RESPONSE),
-        (True, _FIN, asked, told, b""),
-        (False, _FIN, told, asked + 1, b""),
-        (True, _ACK, asked + 1, told + 1, b""),
+        (False, _FIN, theirs + 1, asked, _RESPONSE),
+        (True, _FIN, asked, told + 1, b""),
     )
     for is_own, flags, seq, ack, payload in steps:
         if is_own:
-            yield _frame(mac, _NOBODY_MAC, source, server, 6, _segment(port, 80, flags, seq, ack, payload))
+            yield _frame(mac, _NOBODY_MAC, source, server, 6, _segment(port, 443, flags, seq, ack, payload))
         else:
-            yield _frame(_NOBODY_MAC, mac, server, source, 6, _segment(80, port, flags, seq, ack, payload))
+            yield _frame(_NOBODY_MAC, mac, server, source, 6, _segment(443, port, flags, seq, ack, payload))
 
 
 def _frame(src_mac: bytes, dst_mac: bytes, src: IPv4Address, dst: IPv4Address, proto: int, body: bytes) -> bytes:

@@ -16,6 +16,7 @@ from thingwarden.cli.bench_architectures import architectures
 from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_evasion import evasion
 from thingwarden.cli.bench_gap import gap, growth
+from thingwarden.cli.bench_latency import latency
 from thingwarden.cli.bench_reasons import reasons
 from thingwarden.cli.bench_signatures import signatures
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
@@ -34,6 +35,7 @@ bench_group.add_command(gap)
 bench_group.add_command(growth)
 bench_group.add_command(early)
 bench_group.add_command(negatives)
+bench_group.add_command(latency)
 bench_group.add_command(reasons)
 bench_group.add_command(signatures)
 

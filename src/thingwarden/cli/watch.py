@@ -172,7 +172,8 @@ def _show_order(invocation: Invocation, told: Carried) -> None:
     if invocation.wants_json:
         invocation.emit("decision", plain_from_value(told.decision))
         invocation.emit("receipt", plain_from_value(told.receipt))
-        invocation.emit("course", {"decision_id": told.decision.decision_id, **course})
+        at_s = told.course.packet_at_s
+        invocation.emit("course", {"decision_id": told.decision.decision_id, "packet_at_s": at_s, **course})
         return
     decision, lifetime = told.decision, told.decision.expires_at - told.decision.decided_at
     invocation.show(
