@@ -135,7 +135,9 @@ def test_the_heads_of_a_block_are_found_by_their_chain() -> None:
     assert _packet_heads(_block(80, 64, 0), 3, 48, 1000) == [1048, 1128, 1192]
 
 
-@pytest.mark.parametrize(("block", "count", "first"), [(_block(1 << 20)[:200], 2, 48), (_block(0), 1, 4000), (b"", 1, 0)])
+@pytest.mark.parametrize(
+    ("block", "count", "first"), [(_block(1 << 20)[:200], 2, 48), (_block(0), 1, 4000), (b"", 1, 0)]
+)
 def test_a_chain_that_leaves_its_block_is_not_followed(block: bytes, count: int, first: int) -> None:
     with pytest.raises(InputError, match="the kernel's ring"):
         _packet_heads(block, count, first, 0)
