@@ -128,7 +128,10 @@ def test_a_client_that_never_takes_its_answer_is_dropped(
 @pytest.mark.root
 def test_a_user_who_is_not_listed_is_closed_out(tmp_path: Path, path: Path) -> None:
     with serve(build_warden(RecordingEnforcer(), tmp_path / "state"), path):
-        for folder in (tmp_path, *tmp_path.parents[:2]):
+        for folder in (
+            tmp_path,
+            *(parent for parent in tmp_path.parents if parent.name.startswith(("pytest-", "popen-"))),
+        ):
             folder.chmod(0o755)
         path.chmod(0o666)
         script = (
