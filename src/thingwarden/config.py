@@ -196,6 +196,18 @@ def _enforcer_kind(value: object) -> object:
     return EnforcerKind(value) if isinstance(value, str) else value
 
 
+FIREWALL_REACHES: Final = (Reach.GATEWAY, Reach.BRIDGE, Reach.HOST, Reach.MIRROR)
+
+
+def _reach(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    reach = Reach(value)
+    if reach not in FIREWALL_REACHES:
+        raise ValueError("a firewall cannot stand there")
+    return reach
+
+
 class StopRule(Enum):
     """What becomes of acts in force when their enforcer is stopped; the value is what the file says."""
 
@@ -223,6 +235,12 @@ class EnforceSettings(Section):
         ["dry-run"],
         "Enforcers' processes that are asked, in order; an act goes to the first that is able to.",
         f"list of {', '.join(ENFORCER_KINDS)}",
+    )
+    reach: Annotated[Reach, BeforeValidator(_reach)] = setting(
+        "gateway",
+        "Where this machine stands, for the kind nftables: it sees what is routed (gateway, host), also what is "
+        "bridged (bridge), or copies that nothing can be cut from (mirror).",
+        f"one of {', '.join(reach.value for reach in FIREWALL_REACHES)}",
     )
     run_folder: FilePath = setting(
         "/run/thingwarden", "Where each process listens, at KIND.sock.", "path of a folder that others cannot write"

@@ -111,12 +111,16 @@ def open_enforcer(settings: Settings) -> Enforcer:
 def every_enforcer(settings: Settings) -> tuple[list[Enforcer], list[str]]:
     """All that may hold anything, and those that cannot even be tried, each with why: for a panic."""
     from thingwarden.config import EnforcerKind, enforcer_socket
+    from thingwarden.domain.response import Reach
+    from thingwarden.enforce.nftables import NftablesEnforcer
 
     sockets = set(settings.enforce.run_folder.glob("*.sock"))
     if settings.enforce.by is EnforcerKind.SOCKET:
         sockets |= {enforcer_socket(settings.enforce, kind) for kind in settings.enforce.kinds}
     enforcers: list[Enforcer] = []
     untried = []
+    if os.geteuid() == 0:  # what a dead process left in the kernel
+        enforcers += [NftablesEnforcer(reach) for reach in (Reach.GATEWAY, Reach.BRIDGE)]
     for socket in sorted(sockets):
         try:
             enforcers.append(_at_socket(settings, socket))

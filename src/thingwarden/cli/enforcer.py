@@ -94,9 +94,15 @@ def process_settings(settings: Settings, kind: str) -> ProcessSettings:
 
 def _options(settings: Settings, kind: str) -> dict[str, Any]:
     """What the enforcer of that kind is told beyond what all are."""
+    from thingwarden.config import policy_settings
+
+    chosen = settings.enforce
+    if kind == "nftables":
+        policy = policy_settings(settings)
+        spared = [*map(str, policy.allowed_networks), *map(str, policy.protected_addresses)]
+        return {"reach": chosen.reach.value, "spared": sorted(spared)}
     if kind != "webhook":
         return {}
-    chosen = settings.enforce
     if chosen.webhook_url is None or chosen.webhook_secret is None:
         raise ConfigError("enforce.webhook_url and enforce.webhook_secret", "not set", "the kind webhook needs both")
     certificates = chosen.webhook_certificates

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, cast
 
 from thingwarden.domain.errors import ConfigError
 from thingwarden.enforce.leases import LeaseFolder
+from thingwarden.enforce.privilege import CAP_NET_ADMIN
 
 if TYPE_CHECKING:
     from thingwarden.domain.ports import Enforcer
@@ -36,6 +37,7 @@ class Backend:
 
 BACKENDS: Final[dict[str, Backend]] = {
     "dry-run": Backend(module="thingwarden.enforce.dryrun"),
+    "nftables": Backend(module="thingwarden.enforce.nftables", capabilities=frozenset({CAP_NET_ADMIN})),
     "webhook": Backend(module="thingwarden.enforce.webhook", is_leased=True),
 }
 
