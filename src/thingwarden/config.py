@@ -192,20 +192,11 @@ class EnforcerKind(Enum):
     SOCKET = "socket"
 
 
-def _enforcer_kind(value: object) -> object:
-    return EnforcerKind(value) if isinstance(value, str) else value
-
-
 FIREWALL_REACHES: Final = (Reach.GATEWAY, Reach.BRIDGE, Reach.HOST, Reach.MIRROR)
 
 
 def _reach(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    reach = Reach(value)
-    if reach not in FIREWALL_REACHES:
-        raise ValueError("a firewall cannot stand there")
-    return reach
+    return next((reach for reach in FIREWALL_REACHES if reach.value == value), value)
 
 
 class StopRule(Enum):
@@ -215,8 +206,9 @@ class StopRule(Enum):
     RELEASE = "release"
 
 
-def _stop_rule(value: object) -> object:
-    return StopRule(value) if isinstance(value, str) else value
+def _named(kind: type[Enum]) -> BeforeValidator:
+    """Reads the value of an enumeration."""
+    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
 
 
 def _bound(default: int, description: str) -> Any:
@@ -226,7 +218,7 @@ def _bound(default: int, description: str) -> Any:
 class EnforceSettings(Section):
     """How decisions reach those who put them into force."""
 
-    by: Annotated[EnforcerKind, BeforeValidator(_enforcer_kind)] = setting(
+    by: Annotated[EnforcerKind, _named(EnforcerKind)] = setting(
         "dry-run",
         "Who puts decisions into force: nobody, the dry run says what would be done; or the enforcer's own process.",
         f"one of {', '.join(item.value for item in EnforcerKind)}",
@@ -263,7 +255,7 @@ class EnforceSettings(Section):
         "User who may give orders to the processes, besides root and the one they run as.",
         "name of a user of this machine",
     )
-    on_stop: Annotated[StopRule, BeforeValidator(_stop_rule)] = setting(
+    on_stop: Annotated[StopRule, _named(StopRule)] = setting(
         "keep",
         "What a process does with the acts in force when it is stopped: keep them until they end, or release them.",
         f"one of {', '.join(item.value for item in StopRule)}",

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from enforcer_builder import KEY, build_warden, serve
+from network_builder import own_network
 from receiver_builder import receive, write_secret
 from thingwarden.domain.ports import Enforcer
 from thingwarden.domain.response import ACTS_WITHIN, ReceiptStatus
@@ -18,6 +19,7 @@ from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.enforce.leased import LeasedEnforcer
 from thingwarden.enforce.leases import LeaseFolder
+from thingwarden.enforce.nftables import NftablesEnforcer
 from thingwarden.enforce.webhook import WebhookEnforcer
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision
 
@@ -30,10 +32,17 @@ ENFORCERS: dict[str, Callable[[], Enforcer]] = {
 BEHIND_A_SOCKET: dict[str, Callable[[], Enforcer]] = {"socket-dry-run": DryRunEnforcer, "socket": RecordingEnforcer}
 
 
-@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET, "webhook", "leased"])
+NFTABLES = pytest.param("nftables", marks=pytest.mark.root)
+
+
+@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET, "webhook", "leased", NFTABLES])
 def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Enforcer]:
     if request.param in ENFORCERS:
         yield ENFORCERS[request.param]()
+        return
+    if request.param == "nftables":
+        with own_network():
+            yield NftablesEnforcer()
         return
     if request.param in ("webhook", "leased"):
         with receive() as receiver:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 from thingwarden.bench.latency_program import attack_arguments, crowd_arguments, receive_arguments
 from thingwarden.bench.latency_traffic import attacker_mac
 from thingwarden.domain.errors import ConfigError
+from thingwarden.enforce.key import make_key
 from thingwarden.lab.prefix import LAN
 from thingwarden.lab.real.layout import LAN_BRIDGE
 from thingwarden.lab.real.network import Lab
@@ -48,6 +49,14 @@ _READY_LIMIT_S: Final = 30.0
 _SETTINGS: Final = """[policy]
 max_devices_count = 10000
 max_devices_ratio = 1.0
+max_decisions_per_minute = 10000
+
+[enforce]
+kinds = ["nftables"]
+run_folder = "{folder}"
+state_folder = "{folder}/enforcers"
+key = "{folder}/key"
+max_devices_count = 10000
 max_decisions_per_minute = 10000
 """
 """The measurement restricts more devices than policy lets be restricted by itself."""
@@ -120,6 +129,7 @@ class _Run:
     lab: Lab
     load: Load
     watch: Sequence[str]
+    enforcer: Sequence[str]
     cores: tuple[int, int]
     notes: list[Path] = field(default_factory=list)
 
@@ -128,7 +138,12 @@ class _Run:
         load, folder = self.load, self.lab.scratch
         span_s = _WARM_UP_S + load.attack_count * (load.attack_s + _PAUSE_S + 1.0) + 2.0
         said, arrived, crowd_note = folder / "watch.jsonl", folder / "arrived.npz", folder / "crowd.npz"
-        watch = self._start_watch(said)
+        settings = self._settings()
+        if self.enforcer:
+            argv = [*self.enforcer, "--config", str(settings)]
+            self._start(argv, folder / "enforcer.log", "listens")
+        argv = [*self.watch, "-i", LAN_BRIDGE, "--json", "--no-journal", "--config", str(settings)]
+        watch = self._start(argv, said, "watching")
         listener = self.lab.spawn(Lab.INTERNET, self._on(0, receive_arguments(arrived)))
         crowd = self.lab.spawn(_SENDER, self._on(0, crowd_arguments(load.flows_per_s, span_s, 1, crowd_note)))
         began_s, began_cpu_s = time.monotonic() + _WARM_UP_S, 0.0
@@ -143,17 +158,21 @@ class _Run:
         self.lab.stop(crowd)
         return self._latency(_records(said), np.load(arrived)["number"], cpu_ratio)
 
-    def _start_watch(self, said: Path) -> subprocess.Popen[bytes]:
-        settings = self.lab.scratch / "settings.toml"
-        settings.write_text(_SETTINGS, encoding="utf-8")
-        argv = [*self.watch, "-i", LAN_BRIDGE, "--json", "--no-journal", "--config", str(settings)]
-        watch = self.lab.spawn(Lab.GATEWAY, self._on(1, argv), log=said)
+    def _settings(self) -> Path:
+        folder, path = self.lab.scratch, self.lab.scratch / "settings.toml"
+        make_key(folder / "key")
+        path.write_text(_SETTINGS.format(folder=folder), encoding="utf-8")
+        return path
+
+    def _start(self, argv: Sequence[str], said: Path, sign: str) -> subprocess.Popen[bytes]:
+        """Start it in the gateway, on the core of the watch, and wait for the sign that it is there."""
+        process = self.lab.spawn(Lab.GATEWAY, self._on(1, argv), log=said)
         deadline_s = time.monotonic() + _READY_LIMIT_S
-        while "watching" not in (said.read_text() if said.exists() else ""):
-            if watch.poll() is not None or time.monotonic() > deadline_s:
-                raise ConfigError("thingwarden watch", f"did not start: {said.read_text().strip()}")
+        while sign not in (said.read_text() if said.exists() else ""):
+            if process.poll() is not None or time.monotonic() > deadline_s:
+                raise ConfigError(" ".join(argv), f"did not start: {said.read_text().strip()}")
             time.sleep(0.05)
-        return watch
+        return process
 
     def _attack(self, attacker: int) -> None:
         note = self.lab.scratch / f"attack-{attacker}.npz"
@@ -188,6 +207,7 @@ def measure(
     *,
     cores: tuple[int, int] = (0, 1),
     watch: Sequence[str] = (sys.executable, "-m", "thingwarden", "watch"),
+    enforcer: Sequence[str] = (),
     progress: Callable[[int], None] = lambda done: None,
 ) -> Latency:
     """Measure one load in a lab made for it.
@@ -196,6 +216,7 @@ def measure(
         load: what is measured.
         cores: for all senders and listeners, and for the watch alone.
         watch: the command line of the watch, without interface and output; the dry run unless it says otherwise.
+        enforcer: the command line of the enforcer's process, without its settings; none for a dry run.
         progress: called with how many attacks are over.
 
     Raises:
@@ -213,7 +234,7 @@ def measure(
         traits=Traits(seed="0"),
     )
     with Lab([host]) as lab:
-        return _Run(lab, load, watch, cores).go(progress)
+        return _Run(lab, load, watch, enforcer, cores).go(progress)
 
 
 def _records(said: Path) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from thingwarden.cli.invocation import Invocation, common_options
 @click.command("latency")
 @click.option(
     "--enforce",
-    type=click.Choice(["dry-run", "socket"]),
-    default="dry-run",
+    type=click.Choice(["dry-run", "nftables"]),
+    default="nftables",
     show_default=True,
     help="Who carries the orders out.",
 )
@@ -56,14 +56,18 @@ def latency(
     from thingwarden.bench.latency import ATTACK_S, Load, measure
     from thingwarden.bench.latency_report import summarise, write_report
 
-    watch = (sys.executable, "-m", "thingwarden", "watch", "--enforce", enforce)
+    program, is_real = (sys.executable, "-m", "thingwarden"), enforce != "dry-run"
+    watch = (*program, "watch", "--enforce", "socket" if is_real else enforce)
+    enforcer = (*program, "enforcer", enforce) if is_real else ()
     found = []
     for kind in kinds:
         load = Load(
             kind=kind, attack_count=attacks, packets_per_s=packets_per_s, attack_s=ATTACK_S, flows_per_s=flows_per_s
         )
         with invocation.progress(f"{kind} beside {flows_per_s:,.0f} flows/s", "attacks") as advance:
-            values = summarise(measure(load, watch=watch, progress=lambda done: advance(done, attacks)))
+            values = summarise(
+                measure(load, watch=watch, enforcer=enforcer, progress=lambda done: advance(done, attacks))
+            )
         found.append(values)
         if invocation.wants_json:
             invocation.emit("latency", values)

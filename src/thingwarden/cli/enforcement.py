@@ -120,7 +120,8 @@ def every_enforcer(settings: Settings) -> tuple[list[Enforcer], list[str]]:
     enforcers: list[Enforcer] = []
     untried = []
     if os.geteuid() == 0:  # what a dead process left in the kernel
-        enforcers += [NftablesEnforcer(reach) for reach in (Reach.GATEWAY, Reach.BRIDGE)]
+        firewalls = [NftablesEnforcer(reach) for reach in (Reach.GATEWAY, Reach.BRIDGE)]
+        enforcers += [firewall for firewall in firewalls if firewall.has_table()]
     for socket in sorted(sockets):
         try:
             enforcers.append(_at_socket(settings, socket))

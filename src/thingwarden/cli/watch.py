@@ -22,7 +22,7 @@ from thingwarden.cli.enforcement import open_enforcer, policy_key
 from thingwarden.cli.invocation import Invocation, common_options, printable, quantity
 from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.cli.replay import open_journal, plan_from_settings
-from thingwarden.domain.errors import RequestError, ThingwardenError
+from thingwarden.domain.errors import EnforcementError, RequestError, ThingwardenError
 
 if TYPE_CHECKING:
     from thingwarden.config import Settings
@@ -72,8 +72,11 @@ def watch(
         raise RequestError("watch", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)
     kept = None if no_journal else open_journal(invocation, journal)
+    settings = _chosen(invocation.loaded.settings, enforce)
+    if kept is not None:
+        _reconcile(invocation, settings, kept)
     with LiveSource(interface) as source:
-        live = compose_live(invocation, source, artifact, kept, _chosen(invocation.loaded.settings, enforce))
+        live = compose_live(invocation, source, artifact, kept, settings)
         gc.freeze()  # what is there now stays: a collection must not walk it while packets wait
         with _told_to_stop(seconds) as is_stopped:
             invocation.remark(f"watching {interface}; stop with Ctrl-C")
@@ -112,6 +115,21 @@ def compose_live(
         tell=lambda told: _show(invocation, told),
         clock=clock,
     )
+
+
+def _reconcile(invocation: Invocation, settings: Settings, journal: Journal) -> None:
+    """Make journal and enforcer agree before anything new is ordered; an enforcer that is away does not end a watch."""
+    from datetime import UTC, datetime
+
+    from thingwarden.config import policy_settings
+    from thingwarden.serve.desk import Desk
+
+    desk = Desk(journal, open_enforcer(settings), policy_settings(settings), policy_key(settings, is_made=True))
+    try:
+        for taken in desk.reconcile(datetime.now(UTC)):
+            invocation.remark(f"{taken.step.remedy.value} {taken.step.decision_id}: {printable(taken.step.why)}")
+    except EnforcementError as error:
+        invocation.remark(str(error))
 
 
 def _chosen(settings: Settings, enforce: str | None) -> Settings:

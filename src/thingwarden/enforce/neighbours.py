@@ -44,22 +44,22 @@ def _neighbours() -> Iterator[tuple[IpAddress, bytes]]:
         while True:
             data, at = connection.recv(1 << 16), 0
             while at + 16 <= len(data):
-                size, kind = struct.unpack_from("=IH", data, at)
-                if kind in (_DONE, _ERROR) or not 16 <= size <= len(data) - at:
+                length, kind = struct.unpack_from("=IH", data, at)
+                if kind in (_DONE, _ERROR) or not 16 <= length <= len(data) - at:
                     return
                 if kind == _NEW_NEIGHBOUR:
-                    yield from _neighbour(data[at + 28 : at + size])
-                at += (size + 3) & ~3
+                    yield from _neighbour(data[at + 28 : at + length])
+                at += (length + 3) & ~3
 
 
 def _neighbour(attributes: bytes) -> Iterator[tuple[IpAddress, bytes]]:
     values, at = {}, 0
     while at + 4 <= len(attributes):
-        size, kind = struct.unpack_from("=HH", attributes, at)
-        if size < 4:
+        length, kind = struct.unpack_from("=HH", attributes, at)
+        if length < 4:
             return
-        values[kind] = attributes[at + 4 : at + size]
-        at += (size + 3) & ~3
+        values[kind] = attributes[at + 4 : at + length]
+        at += (length + 3) & ~3
     address, link_address = values.get(_ADDRESS, b""), values.get(_LINK_ADDRESS, b"")
     if len(address) in (4, 16) and link_address:
         yield ipaddress.ip_address(address), link_address

@@ -203,11 +203,11 @@ def _messages(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
         raise OSError(errno.ETIMEDOUT, "the kernel does not answer") from error
     at = 0
     while at + 16 <= len(data):
-        size, kind, _, number, _ = struct.unpack_from("=IHHII", data, at)
-        if not 16 <= size <= len(data) - at:
+        length, kind, _, number, _ = struct.unpack_from("=IHHII", data, at)
+        if not 16 <= length <= len(data) - at:
             raise OSError(errno.EBADMSG, "the kernel's answer is cut off")
-        yield kind, number, data[at + 16 : at + size]
-        at += (size + 3) & ~3
+        yield kind, number, data[at + 16 : at + length]
+        at += (length + 3) & ~3
 
 
 def _message(kind: int, flags: int, number: int, payload: bytes) -> bytes:
@@ -225,11 +225,11 @@ def _each(data: bytes) -> Iterator[tuple[int, bytes]]:
     """Type and value of each attribute; what is cut off is left out."""
     at = 0
     while at + 4 <= len(data):
-        size, kind = struct.unpack_from("=HH", data, at)
-        if not 4 <= size <= len(data) - at:
+        length, kind = struct.unpack_from("=HH", data, at)
+        if not 4 <= length <= len(data) - at:
             return
-        yield kind & 0x3FFF, data[at + 4 : at + size]
-        at += (size + 3) & ~3
+        yield kind & 0x3FFF, data[at + 4 : at + length]
+        at += (length + 3) & ~3
 
 
 def _error(payload: bytes) -> int:

@@ -31,6 +31,9 @@ TABLE: Final = "thingwarden"
 MAX_LANES: Final = 8
 """Decisions that may restrict the very same packets at once, each with an element of its own."""
 
+MAX_ENDED: Final = 1024
+"""Acts that the kernel ended, whose counters are kept until somebody asks; the oldest go first."""
+
 PROGRAM_WITHIN_S: Final = 5.0
 _TRIES: Final = 4
 _PROGRAM_FOLDERS: Final = "/usr/sbin:/sbin:/usr/bin:/bin"
@@ -83,6 +86,7 @@ class NftablesEnforcer:
         self._acts: dict[str, _Act] = {}
         self._owners: dict[tuple[str, bytes], str] = {}
         self._sets: set[str] = set()
+        self._ended: dict[str, list[Element]] = {}
 
     def apply(self, decision: Decision, now: datetime) -> Receipt:
         """Put it into force as a whole; an act whose time is over, or that cannot reach, fails with the reason."""
@@ -120,7 +124,10 @@ class NftablesEnforcer:
             detail = f"still in force until its time is over: {_why(error)}"
             return self._receipt(decision.decision_id, ReceiptStatus.FAILED, now, detail)
         self._forget(decision.decision_id)
-        detail = f"{len(elements)} elements removed" if elements else "nothing to undo; it had ended"
+        ended = self._ended.pop(decision.decision_id, [])
+        detail = f"{len(elements)} elements removed"
+        if not elements:
+            elements, detail = ended, "it had ended by itself; what it cut is as last seen"
         return self._counted(decision.decision_id, ReceiptStatus.REVOKED, now, detail, elements)
 
     def in_force(self, now: datetime) -> tuple[Receipt, ...]:
@@ -164,6 +171,13 @@ class NftablesEnforcer:
             self._counted(decision_id, ReceiptStatus.REVOKED, now, "the table was removed", elements)
             for decision_id, elements in held.items()
         )
+
+    def has_table(self) -> bool:
+        """Whether the kernel holds a table of ours, from whichever process; false where it cannot be asked."""
+        try:
+            return bool(list_sets(self._family, self._table))
+        except OSError:
+            return False
 
     def prepare(self) -> None:
         """Make the table where there is none, and take over the one of an earlier process.
@@ -251,6 +265,9 @@ class NftablesEnforcer:
                 if _DECISION_ID.fullmatch(element.comment):
                     by_id.setdefault(element.comment, []).append(element)
         before, self._acts, self._owners = self._acts, {}, {}
+        self._ended |= {name: act.elements for name, act in before.items() if name not in by_id}
+        while len(self._ended) > MAX_ENDED:
+            del self._ended[next(iter(self._ended))]
         for decision_id, elements in by_id.items():
             former = before.get(decision_id)
             self._remember(decision_id, _Act(former.decision if former else None, elements))
@@ -299,8 +316,10 @@ class NftablesEnforcer:
         return sorted(self._sets - _SPARED_SETS)
 
     def _addresses(self, decision: Decision) -> Sequence[IpAddress]:
+        """Of the device, where its address matters: what it sends is known by its MAC."""
         device = decision.target.device
-        return () if device is None or device.mac is None else self._find_addresses(device.mac.lower())
+        is_sent_only = decision.act is Act.RATE_LIMIT and not decision.target.is_inbound
+        return () if is_sent_only or device is None or device.mac is None else self._find_addresses(device.mac.lower())
 
     def _run_program(self, text: str) -> None:
         program = shutil.which("nft", path=_PROGRAM_FOLDERS)

@@ -19,13 +19,13 @@ import numpy.typing as npt
 
 from thingwarden.detect.attribution import Question
 from thingwarden.domain.device import Device
-from thingwarden.domain.errors import ConfigError, ThingwardenError
+from thingwarden.domain.errors import ConfigError, EnforcementError, ThingwardenError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.flow_store import FORGOTTEN, ROW_COUNT, FlowProgress, FlowStore
 from thingwarden.domain.incident import Incident, IncidentChange
 from thingwarden.domain.packet import PacketsRead
 from thingwarden.domain.ports import Enforcer, PacketSource, Scorer
-from thingwarden.domain.response import Decision, Receipt, Refusal
+from thingwarden.domain.response import Decision, Receipt, ReceiptStatus, Refusal
 from thingwarden.domain.word import WordBatch
 from thingwarden.ingest.live_meter import LiveMeter
 from thingwarden.ingest.metering import MAX_OPEN_FLOWS
@@ -53,6 +53,9 @@ WAIT_S: Final = 0.05
 
 TICK_S: Final = 0.1
 """However many packets come; where none comes every wait ends in a tick."""
+POLL_S: Final = 5.0
+"""The enforcer is asked what is in force so often: it notices then what somebody else removed."""
+
 WRITE_S: Final = 1.0
 """What happened is in the journal after this time, and before a clean stop."""
 
@@ -210,6 +213,8 @@ class Live:
         self._stamps = [0.0, 0.0, 0.0, 0.0]  # read, metered, encoded, scored
         self._asked: deque[tuple[Question, Steps]] = deque()
         self._trouble = ""  # why the journal could not be written when last tried
+        self._refused = ""  # why the enforcer could not say what is in force when last asked
+        self._unconfirmed: set[str] = set()
         self._packet_count = self._flow_count = self._word_count = self._hastened_count = 0
 
     def run(self, is_stopped: Callable[[], bool]) -> LiveSummary:
@@ -222,6 +227,7 @@ class Live:
         """
         started_at, is_over = self._now(), False
         tick_due_s = write_due_s = 0.0
+        poll_due_s = time.monotonic() + POLL_S
         while not (is_over or is_stopped()):
             read = self._source.read(0.0 if self._asked else WAIT_S)
             is_over = read.is_over
@@ -234,6 +240,9 @@ class Live:
             if time.monotonic() >= write_due_s:
                 self._write()
                 write_due_s = time.monotonic() + WRITE_S
+            if time.monotonic() >= poll_due_s:
+                self._poll()
+                poll_due_s = time.monotonic() + POLL_S
         while self._asked:
             self._explain()
         return self._close(started_at)
@@ -288,6 +297,21 @@ class Live:
         else:
             self._trouble = ""
 
+    def _poll(self) -> None:
+        """Ask what is really in force; what was pending may be by now."""
+        try:
+            held = self._enforcer.in_force(self._now())
+        except EnforcementError as error:
+            if str(error) != self._refused:
+                self._tell(error)
+            self._refused = str(error)
+            return
+        self._refused = ""
+        for receipt in held:
+            if receipt.decision_id in self._unconfirmed:
+                self._unconfirmed.discard(receipt.decision_id)
+                self._handle(receipt)
+
     def _make_room(self, count: int) -> None:
         """Have as many rows free as packets may need; flows that ended are told before their time if it must be."""
         while self._store.free_count < count:
@@ -316,11 +340,14 @@ class Live:
                     news.append(command.entry)
             elif isinstance(command, ApplyDecision):
                 receipt = self._enforcer.apply(command.decision, self._now())
+                if receipt.status is ReceiptStatus.PENDING:
+                    self._unconfirmed.add(receipt.decision_id)
                 course = self._course(command, decided_at_s)
                 news.append(Carried(decision=command.decision, receipt=receipt, course=course))
                 pending += self._pipeline.handle(receipt, self._now())
             elif isinstance(command, RevokeDecision):
                 receipt = self._enforcer.revoke(command.decision, self._now())
+                self._unconfirmed.discard(receipt.decision_id)
                 news.append(receipt)
                 pending += self._pipeline.handle(receipt, self._now())
             elif isinstance(command, Explain) and self._explainer is not None:

@@ -19,7 +19,7 @@ def test_a_small_measurement_is_reported(tmp_path: Path, capsys: pytest.CaptureF
     assert record["answered_count"] + record["unanswered_count"] == 2
     assert record["answered_count"] >= 1
     assert record["dropped_packet_count"] == 0
-    assert "nothing is cut by this enforcer" in (tmp_path / "latency.md").read_text()
+    assert "Orders went to: nftables." in (tmp_path / "latency.md").read_text()
 
 
 def test_an_unknown_kind_is_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import click
 import pytest
 
 from desk_builder import build_site
+from network_builder import own_network
 from thingwarden.cli.enforcement import (
     can_ask,
     confirmed,
@@ -21,8 +22,11 @@ from thingwarden.cli.enforcement import (
 )
 from thingwarden.config import load_settings
 from thingwarden.domain.errors import ConfigError, RequestError
+from thingwarden.domain.response import ReceiptStatus
 from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
+from thingwarden.enforce.nftables import NftablesEnforcer
+from thingwarden.testing import build_decision
 
 
 @pytest.mark.parametrize(
@@ -88,3 +92,15 @@ def test_without_a_terminal_nobody_is_asked(monkeypatch: pytest.MonkeyPatch) -> 
     confirmed("Really?", is_yes=True, otherwise="say yes")
     with pytest.raises(RequestError, match="nobody to ask"):
         confirmed("Really?", is_yes=False, otherwise="say yes")
+
+
+@pytest.mark.root
+def test_a_panic_finds_what_a_dead_process_left_in_the_kernel(tmp_path: Path) -> None:
+    settings = load_settings(build_site(tmp_path, is_enforced=False).config).settings
+    decision = build_decision()
+    with own_network():
+        assert NftablesEnforcer().apply(decision, decision.decided_at).status is ReceiptStatus.APPLIED
+        (firewall,), _ = every_enforcer(settings)
+        (released,) = firewall.release_all(decision.decided_at)
+        assert (released.decision_id, released.status) == (decision.decision_id, ReceiptStatus.REVOKED)
+        assert every_enforcer(settings) == ([], [])
