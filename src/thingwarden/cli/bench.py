@@ -14,6 +14,7 @@ import click
 
 from thingwarden.cli.bench_architectures import architectures
 from thingwarden.cli.bench_early import early, negatives
+from thingwarden.cli.bench_enforcement import enforcement
 from thingwarden.cli.bench_evasion import evasion
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.bench_latency import latency
@@ -35,6 +36,7 @@ bench_group.add_command(gap)
 bench_group.add_command(growth)
 bench_group.add_command(early)
 bench_group.add_command(negatives)
+bench_group.add_command(enforcement)
 bench_group.add_command(latency)
 bench_group.add_command(reasons)
 bench_group.add_command(signatures)

@@ -105,6 +105,28 @@ def list_elements(family: str, table: str, set_name: str) -> list[Element]:
     return found
 
 
+def find_element(family: str, table: str, wanted: Element) -> Element | None:
+    """The element with that set and key as the kernel holds it now; None where it does not.
+
+    Raises:
+        OSError: the kernel refuses or does not answer.
+    """
+    header = struct.pack(">BBH", FAMILIES[family], 0, 0)
+    body = _elements(table, wanted, is_new=False)
+    with _connect() as connection:
+        connection.send(_message(_SUBSYSTEM << 8 | _GET_ELEMENT, _REQUEST, 1, header + body))
+        for kind, _, payload in _messages(connection):
+            if kind == _ERROR:
+                code = _error(payload)
+                if code == errno.ENOENT:
+                    return None
+                raise OSError(code, os.strerror(code))
+            for nested_kind, nested in _each(dict(_each(payload[4:])).get(3, b"")):
+                if nested_kind == _LIST_ELEMENT:
+                    return _read_element(wanted.set_name, dict(_each(nested)))
+    return None
+
+
 def _elements(table: str, element: Element, is_new: bool) -> bytes:
     inner = _attribute(1, _attribute(1, element.key), is_nested=True)
     if is_new:

@@ -21,7 +21,7 @@ from thingwarden.domain.address import IpAddress, IpNetwork
 from thingwarden.domain.errors import ConfigError, EnforcementError
 from thingwarden.domain.response import ACTS_WITHIN, Act, Capability, Decision, Reach, Receipt, ReceiptStatus
 from thingwarden.enforce.neighbours import addresses_of
-from thingwarden.enforce.nfnetlink import Element, change_elements, list_elements, list_sets
+from thingwarden.enforce.nfnetlink import Element, change_elements, find_element, list_elements, list_sets
 from thingwarden.enforce.nft_shape import Match, matches_of, networks_of, set_text, spared_text, table_text
 from thingwarden.enforce.own_hosts import find_known_hosts
 
@@ -252,9 +252,13 @@ class NftablesEnforcer:
     def _elements_of(self, decision_id: str) -> list[Element]:
         """The elements of a decision that the kernel still holds, with their counters."""
         known = self._acts.get(decision_id)
-        names = sorted({element.set_name for element in known.elements}) if known else self._act_sets()
-        listed = (item for name in names for item in list_elements(self._family, self._table, name))
-        return [element for element in listed if element.comment == decision_id]
+        found: Iterable[Element | None]
+        if known is not None:
+            found = (find_element(self._family, self._table, element) for element in known.elements)
+        else:
+            self._sets = set(list_sets(self._family, self._table))
+            found = (item for name in self._act_sets() for item in list_elements(self._family, self._table, name))
+        return [element for element in found if element is not None and element.comment == decision_id]
 
     def _read(self) -> dict[str, list[Element]]:
         """All that the kernel holds by decision; what has ended is forgotten."""

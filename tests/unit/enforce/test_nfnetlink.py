@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from network_builder import own_network, run
-from thingwarden.enforce.nfnetlink import Element, change_elements, list_elements, list_sets
+from thingwarden.enforce.nfnetlink import Element, change_elements, find_element, list_elements, list_sets
 
 pytestmark = pytest.mark.root
 SET = "add table inet t; add set inet t {name} {{ type ipv4_addr; flags timeout; size {room};{states} }}"
@@ -87,3 +87,11 @@ def test_many_elements_come_back_whole() -> None:
             "inet", "t", [], [Element(set_name="many", key=k, comment="a" * 12, lifetime_ms=9999) for k in batch]
         )
     assert {item.key for item in list_elements("inet", "t", "many")} == set(keys)
+
+
+def test_one_element_is_found_by_its_key() -> None:
+    change_elements("inet", "t", [], [element(1)])
+    found = find_element("inet", "t", element(1, comment=""))
+    assert found is not None and found.comment == f"{1:012x}"
+    assert find_element("inet", "t", element(2)) is None
+    assert find_element("inet", "t", element(2, set_name="nothing")) is None
