@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from broker_builder import running_broker
 from enforcer_builder import KEY, build_warden, serve
 from network_builder import own_network
 from receiver_builder import receive, write_secret
@@ -19,6 +20,7 @@ from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.enforce.leased import LeasedEnforcer
 from thingwarden.enforce.leases import LeaseFolder
+from thingwarden.enforce.mosquitto import MosquittoEnforcer
 from thingwarden.enforce.nftables import NftablesEnforcer
 from thingwarden.enforce.webhook import WebhookEnforcer
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision
@@ -35,10 +37,16 @@ BEHIND_A_SOCKET: dict[str, Callable[[], Enforcer]] = {"socket-dry-run": DryRunEn
 NFTABLES = pytest.param("nftables", marks=pytest.mark.root)
 
 
-@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET, "webhook", "leased", NFTABLES])
+@pytest.fixture(params=[*ENFORCERS, *BEHIND_A_SOCKET, "webhook", "leased", "mosquitto", NFTABLES])
 def enforcer(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Enforcer]:
     if request.param in ENFORCERS:
         yield ENFORCERS[request.param]()
+        return
+    if request.param == "mosquitto":
+        with running_broker(tmp_path) as address:
+            broker = MosquittoEnforcer(address)
+            yield broker
+            broker.close()
         return
     if request.param == "nftables":
         with own_network():

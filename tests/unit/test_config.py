@@ -13,7 +13,6 @@ from pydantic import ValidationError
 from thingwarden.config import (
     MAX_CONFIG_BYTES,
     DetectSettings,
-    EnforceSettings,
     JournalSettings,
     Settings,
     adjust_calibration,
@@ -32,6 +31,7 @@ from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.response import Act
+from thingwarden.enforce_section import EnforceSettings
 from thingwarden.respond.policy import PolicySettings
 
 

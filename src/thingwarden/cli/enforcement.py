@@ -98,9 +98,10 @@ def open_enforcer(settings: Settings) -> Enforcer:
     Raises:
         ConfigError: it needs policy's key, which is not to be had.
     """
-    from thingwarden.config import EnforcerKind, enforcer_socket
+    from thingwarden.config import enforcer_socket
     from thingwarden.enforce.dispatch import EnforcerSet
     from thingwarden.enforce.dryrun import DryRunEnforcer
+    from thingwarden.enforce_section import EnforcerKind
 
     if settings.enforce.by is not EnforcerKind.SOCKET:
         return DryRunEnforcer()
@@ -110,9 +111,10 @@ def open_enforcer(settings: Settings) -> Enforcer:
 
 def every_enforcer(settings: Settings) -> tuple[list[Enforcer], list[str]]:
     """All that may hold anything, and those that cannot even be tried, each with why: for a panic."""
-    from thingwarden.config import EnforcerKind, enforcer_socket
+    from thingwarden.config import enforcer_socket
     from thingwarden.domain.response import Reach
     from thingwarden.enforce.nftables import NftablesEnforcer
+    from thingwarden.enforce_section import EnforcerKind
 
     sockets = set(settings.enforce.run_folder.glob("*.sock"))
     if settings.enforce.by is EnforcerKind.SOCKET:

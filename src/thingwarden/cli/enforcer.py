@@ -56,10 +56,11 @@ def process_settings(settings: Settings, kind: str) -> ProcessSettings:
     """
     from ipaddress import ip_network
 
-    from thingwarden.config import StopRule, enforcer_socket, key_path, lease_folder, policy_settings
+    from thingwarden.config import enforcer_socket, key_path, lease_folder, policy_settings
     from thingwarden.enforce.backend import find_backend
     from thingwarden.enforce.guard import Bounds
     from thingwarden.enforce.settings import ProcessSettings
+    from thingwarden.enforce_section import StopRule
 
     find_backend(kind)
     chosen, policy = settings.enforce, policy_settings(settings)
@@ -101,6 +102,16 @@ def _options(settings: Settings, kind: str) -> dict[str, Any]:
         policy = policy_settings(settings)
         spared = [*map(str, policy.allowed_networks), *map(str, policy.protected_addresses)]
         return {"reach": chosen.reach.value, "spared": sorted(spared)}
+    if kind == "mosquitto":
+        if chosen.mqtt_credentials is None:
+            raise ConfigError("enforce.mqtt_credentials", "not set", "the kind mosquitto needs it")
+        certificates = chosen.mqtt_certificates
+        return {
+            "host": chosen.mqtt_host,
+            "port": chosen.mqtt_port,
+            "credentials": str(chosen.mqtt_credentials),
+            "certificates": None if certificates is None else str(certificates),
+        }
     if kind != "webhook":
         return {}
     if chosen.webhook_url is None or chosen.webhook_secret is None:

@@ -133,7 +133,7 @@ def _reconcile(invocation: Invocation, settings: Settings, journal: Journal) -> 
 
 
 def _chosen(settings: Settings, enforce: str | None) -> Settings:
-    from thingwarden.config import EnforcerKind
+    from thingwarden.enforce_section import EnforcerKind
 
     if enforce is None:
         return settings

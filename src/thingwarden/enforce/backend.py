@@ -38,6 +38,7 @@ class Backend:
 BACKENDS: Final[dict[str, Backend]] = {
     "dry-run": Backend(module="thingwarden.enforce.dryrun"),
     "nftables": Backend(module="thingwarden.enforce.nftables", capabilities=frozenset({CAP_NET_ADMIN})),
+    "mosquitto": Backend(module="thingwarden.enforce.mosquitto", is_leased=True),
     "webhook": Backend(module="thingwarden.enforce.webhook", is_leased=True),
 }
 

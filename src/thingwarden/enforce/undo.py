@@ -14,7 +14,7 @@ from typing import Any, Final, cast
 from thingwarden.domain.errors import ConfigError, ThingwardenError
 from thingwarden.enforce.leases import LeaseFolder
 
-UNDOERS: Final = {"webhook": "thingwarden.enforce.webhook"}
+UNDOERS: Final = {"mosquitto": "thingwarden.enforce.mosquitto", "webhook": "thingwarden.enforce.webhook"}
 """Kind of lease: module whose ``undo(lease)`` takes the lease's values and its id as ``lease_id``."""
 
 
