@@ -314,7 +314,9 @@ class Pipeline:
         return commands
 
     def _is_forgotten(self, order: _Order, at: datetime) -> bool:
-        return order.state in FINAL_STATES and order.decision.decided_at < at - _REMEMBERED
+        """Only when it would be over too, so that what a person revoked is not ordered again before."""
+        decision = order.decision
+        return order.state in FINAL_STATES and max(decision.decided_at + _REMEMBERED, decision.expires_at) < at
 
     def _ledger(self) -> Ledger:
         kept = [order for order in self._orders.values() if order.state is not DecisionState.FAILED]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -27,7 +28,7 @@ from thingwarden.pipeline import (
     ScoredBatch,
     Tick,
 )
-from thingwarden.respond.playbook import load_playbook
+from thingwarden.respond.playbook import Playbook, load_playbook
 from thingwarden.respond.policy import PolicySettings, proposal_id
 from thingwarden.testing import (
     START_S,
@@ -223,3 +224,24 @@ def test_rows_that_are_forgotten_are_held_no_more() -> None:
     pipeline.forget_flows(held)
     assert len(pipeline.held_flows()) == 0
     assert (pipeline.verdicts().device[held] == -1).all()
+
+
+def test_what_a_person_revoked_is_not_ordered_again_before_it_would_have_ended() -> None:
+    playbook = load_playbook()
+    lasting = Playbook(rules=tuple(replace(rule, ttl_s=86_400.0) for rule in playbook.rules))
+    times = [10.0 * number for number in range(20)]
+    specs = [FlowSpec(at_s=at_s, orig=BOT) for at_s in (*times, *(7_200 + at_s for at_s in times))]
+    flows = build_flows(specs)
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=lasting)
+    scorer = ScriptedScorer(dict.fromkeys(range(len(specs)), (0.99, AttackClass.C2)))
+    ordered: list[Decision] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 8):
+        at = datetime.fromtimestamp(float(words.known_at_s[-1]), UTC)
+        commands = pipeline.handle(ScoredBatch(words=words, scores=scorer.score(words)), at)
+        for decision in decisions_of(commands):
+            ordered.append(decision)
+            if decision.act is Act.BLOCK_FLOW:
+                act = OperatorAct(verb=OperatorVerb.REVOKE, subject_id=decision.decision_id, person="Ada")
+                pipeline.handle(act, at)
+                pipeline.handle(RecordingEnforcer().revoke(decision, at), at)
+    assert [decision.act for decision in ordered].count(Act.BLOCK_FLOW) == 1

@@ -217,11 +217,23 @@ def spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) 
             yield f"the {kind} {plain} is protected"
         if any(plain in network for network in settings.allowed_networks):
             yield f"the {kind} {plain} is on the allow list"
-    mac = target.device.mac.lower() if target.device and target.device.mac else None
-    if mac in macs:
-        yield f"the device {mac} is protected"
-    if mac in allowed_macs:
-        yield f"the device {mac} is on the allow list"
+    for kind, mac in _macs_of(target, view):
+        if mac in macs:
+            yield f"the {kind} {mac} is protected"
+        if mac in allowed_macs:
+            yield f"the {kind} {mac} is on the allow list"
+
+
+def _macs_of(target: Target, view: NetworkView) -> Iterator[tuple[str, str]]:
+    """Link-layer addresses that a target names, in small letters: the device's, and that of a peer on this network."""
+    if target.device is not None and target.device.mac is not None:
+        yield "device", target.device.mac.lower()
+    if target.peer is None:
+        return
+    peer = plain_address(target.peer)
+    for device in view.devices:
+        if device.mac is not None and device.address is not None and plain_address(device.address) == peer:
+            yield "peer", device.mac.lower()
 
 
 def _role_reasons(proposal: Proposal, incident: Incident) -> Iterator[str]:

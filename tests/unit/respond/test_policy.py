@@ -213,3 +213,25 @@ def test_every_incident_is_notified_of_its_own() -> None:
 def test_ids_tell_proposals_apart() -> None:
     assert proposal_id(build_proposal()) == proposal_id(build_proposal(reason="Another."))
     assert proposal_id(build_proposal()) != proposal_id(build_proposal(act=Act.NOTIFY))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        PolicySettings(allowed_macs=frozenset({"02:00:00:00:00:0B"})),
+        PolicySettings(protected_macs=frozenset({"02:00:00:00:00:0b"})),
+    ],
+)
+@pytest.mark.parametrize("spelling", ["192.168.1.11", "::ffff:192.168.1.11"])
+def test_a_peer_of_this_network_is_spared_by_its_mac(settings: PolicySettings, spelling: str) -> None:
+    """The owner's own machine, known by MAC, scans a hub: it is the hub's attacker, and must not be blocked."""
+    peer = ipaddress.ip_address(spelling)
+    owner = replace(DEVICE, index=2, mac="02:00:00:00:00:0b", address=ipaddress.ip_address("192.168.1.11"))
+    refusal = refusal_of(
+        {"act": Act.RATE_LIMIT, "target": Target(device=DEVICE, peer=peer, is_inbound=True, packets_per_s=5)},
+        {"role": Role.TARGET, "contacts": (build_contact(peer=peer, is_outbound=False),)},
+        view=NetworkView(devices=(DEVICE, owner)),
+        settings=settings,
+    )
+    assert not refusal.can_approve
+    assert any("the peer 02:00:00:00:00:0b" in reason for reason in refusal.reasons)
