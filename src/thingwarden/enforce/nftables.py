@@ -179,8 +179,11 @@ class NftablesEnforcer:
         except OSError:
             return False
 
-    def prepare(self) -> None:
+    def prepare(self) -> bool:
         """Make the table where there is none, and take over the one of an earlier process.
+
+        Returns:
+            Whether it was made.
 
         Raises:
             EnforcementError: the firewall's program is missing or refuses.
@@ -190,16 +193,16 @@ class NftablesEnforcer:
         if self._sets:
             self._run_program(spared_text(self._family, self._table, self._spared))
             self._read()
-            return
+            return False
         self._run_program(table_text(self._family, self._table, self._spared))
         self._sets = set(_SPARED_SETS)
+        return True
 
     def _put(self, decision: Decision, matches: list[Match], now: datetime) -> Receipt:
         restored = 0
         for attempt in range(_TRIES):
             if not self._sets:
-                self.prepare()
-                restored = self._put_back(now)
+                restored = self._put_back(now) if self.prepare() else 0
             old = self._elements_of(decision.replaces) if decision.replaces is not None else []
             old += self._elements_of(decision.decision_id) if decision.decision_id in self._acts else []
             elements = self._place(decision, matches, now)

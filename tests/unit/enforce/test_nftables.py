@@ -144,3 +144,13 @@ def test_it_imports_only_the_standard_library() -> None:
     script = "import sys, thingwarden.enforce.nftables; print('numpy' in sys.modules or 'pydantic' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.root
+def test_what_an_earlier_process_left_keeps_its_elements(enforcer: NftablesEnforcer) -> None:
+    assert status(enforcer, block(1)) is ReceiptStatus.APPLIED
+    successor = NftablesEnforcer()
+    assert status(successor, block(2)) is ReceiptStatus.APPLIED
+    assert {item.decision_id for item in successor.in_force(NOW)} == {f"{1:012x}", f"{2:012x}"}
+    successor.revoke(block(1), NOW)
+    assert [item.decision_id for item in successor.in_force(NOW)] == [f"{2:012x}"]
