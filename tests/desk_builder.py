@@ -25,7 +25,8 @@ from thingwarden.enforce.guard import Guard, GuardSettings, KnownHosts
 from thingwarden.enforce.holdings import HoldingsFile
 from thingwarden.enforce.warden import Warden, machine_clocks
 from thingwarden.pipeline import Record
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal, proposal_id
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal, proposal_id
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.entries import decision_entry, entry_from_record, receipt_entry, refusal_entry
 from thingwarden.serve.store import Journal
 from thingwarden.testing import build_incident, build_proposal
@@ -52,6 +53,12 @@ class Site:
     @property
     def socket(self) -> Path:
         return self.folder / "dry-run.sock"
+
+    def allow(self, policy: str) -> None:
+        """Let the policy file say so."""
+        file = self.folder / "policy.toml"
+        file.write_text(policy)
+        self.config.write_text(f'{self.config.read_text()}[policy]\nfile = "{file}"\n')
 
     def run(self, capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, list[dict[str, Any]]]:
         """One command with ``--json``: its exit code and its lines."""

@@ -7,37 +7,30 @@ Must never: read a file or the environment at import; replace a bad value by a d
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Any, Final, Self
 
-from pydantic import BaseModel, BeforeValidator, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.response import Act
 from thingwarden.enforce_section import EnforceSettings
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.policy_file import load_policy
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.setting import (
-    ACTS_ALLOWED,
-    ADDRESSES_ALLOWED,
-    DEVICES_ALLOWED,
-    MACS_ALLOWED,
     NETWORKS_ALLOWED,
-    Addresses,
-    DeviceNames,
     FilePath,
     FilePaths,
-    Macs,
     Networks,
+    Problem,
     Section,
-    read_act,
+    read_toml,
     setting,
 )
 
@@ -46,6 +39,9 @@ CONFIG_VARIABLE: Final = "THINGWARDEN_CONFIG"
 
 PACKAGED_MODEL: Final = Path(__file__).resolve().parent / "data" / "model" / "nano"
 """The model that ships with the package."""
+
+PLAN_SCHEMA: Final = PACKAGED_MODEL.parents[1] / "plan.schema.json"
+"""JSON Schema of the plan language."""
 
 PACKAGED_SAMPLE: Final = PACKAGED_MODEL.parents[1] / "sample" / "sample.pcap.gz"
 """The capture that the demo judges, made by the project's own lab."""
@@ -56,8 +52,7 @@ PACKAGED_TRUTH: Final = PACKAGED_SAMPLE.with_name("truth.json")
 PACKAGED_TIMING: Final = PACKAGED_SAMPLE.with_name("timing.json")
 """When each act in it really took place."""
 
-MAX_CONFIG_BYTES: Final = 1 << 20
-"""A configuration has some fifty lines; a file beyond 1 MiB is something else."""
+_HINT: Final = "see: thingwarden config default"
 
 
 class NetworkSettings(Section):
@@ -66,16 +61,6 @@ class NetworkSettings(Section):
     local_prefixes: Networks = setting(
         [], "Further networks whose hosts are devices; private and link-local ones always are.", NETWORKS_ALLOWED
     )
-    gateways: Addresses = setting([], "Routers of the network; never the target of an act.", ADDRESSES_ALLOWED)
-    resolvers: Addresses = setting([], "DNS servers of the network; never the target of an act.", ADDRESSES_ALLOWED)
-    operator_hosts: Addresses = setting(
-        [], "Machines from which people administer the network; never the target of an act.", ADDRESSES_ALLOWED
-    )
-    protected_macs: Macs = setting([], "Hosts, by MAC, that are never the target of an act.", MACS_ALLOWED)
-    allow_list: Networks = setting(
-        [], "Devices and destinations that no act may touch; what they do is still reported.", NETWORKS_ALLOWED
-    )
-    allow_list_macs: Macs = setting([], "Devices, by MAC, that no act may touch; still reported.", MACS_ALLOWED)
 
 
 class ModelSettings(Section):
@@ -136,41 +121,10 @@ class SightingSettings(Section):
 
 
 class PolicySection(Section):
-    """What may be ordered without asking a person."""
+    """What may be ordered without asking a person, and by whom acts are chosen."""
 
-    is_monitor_only: bool = setting(
-        False,
-        "Order nothing but notifications; what would have been ordered is refused with that reason.",
-        "true, false",
-    )
-    monitored_devices: DeviceNames = setting([], "Devices for which the same holds.", DEVICES_ALLOWED)
-    critical_devices: DeviceNames = setting(
-        [], "Locks, alarms and the like: nothing beyond a rate limit without approval.", DEVICES_ALLOWED
-    )
-    automatic_up_to: Annotated[Act, BeforeValidator(read_act)] = setting(
-        "quarantine", "The most drastic act that needs no approval.", ACTS_ALLOWED
-    )
-    max_ttl_s: float = setting(
-        86_400.0,
-        "Longest life of a decision; longer wishes are shortened.",
-        "seconds, 1 to 604800",
-        ge=1.0,
-        le=604_800.0,
-    )
-    max_devices_count: int = setting(
-        5, "Devices under automatic restriction at once.", "whole number, 0 to 10000", ge=0, le=10_000
-    )
-    max_devices_ratio: float = setting(
-        0.5, "The same as a share of the network's devices; one is always allowed.", "number, 0 to 1", ge=0.0, le=1.0
-    )
-    max_blocked_peers_count: int = setting(
-        20, "Destinations blocked for every device at once.", "whole number, 0 to 10000", ge=0, le=10_000
-    )
-    max_decisions_per_minute: int = setting(
-        20, "Automatic restrictions in any 60 seconds.", "whole number, 0 to 10000", ge=0, le=10_000
-    )
-    max_changes_per_device_hour: int = setting(
-        12, "Automatic restrictions of one device in any hour.", "whole number, 0 to 10000", ge=0, le=10_000
+    file: FilePath | None = setting(
+        None, "The policy; unset means the one that ships with the package.", "path of a TOML file"
     )
 
 
@@ -194,23 +148,6 @@ class Settings(Section):
     policy: PolicySection = PolicySection()
     enforce: EnforceSettings = EnforceSettings()
     journal: JournalSettings = JournalSettings()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Problem:
-    """One thing wrong with a configuration file.
-
-    Attributes:
-        key: the setting's full name, such as ``detect.false_incidents_per_device_week``.
-        value: what the file says, as text; empty where nothing can be shown.
-        why: what is wrong with it.
-        allowed: what would be right; empty where unknown.
-    """
-
-    key: str
-    value: str
-    why: str
-    allowed: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,7 +211,7 @@ def load_settings(chosen: Path | None = None, environment: Mapping[str, str] | N
     file = find_config_file(chosen, os.environ if environment is None else environment)
     if file is None:
         return LoadedSettings(settings=Settings(), file=None, origin=_origins({}, ""))
-    data = _read_toml(file)
+    data = read_toml(file, "configuration", _HINT)
     try:
         settings = Settings.model_validate(data)
     except ValidationError as error:
@@ -292,7 +229,7 @@ def load_what_holds(
     """
     try:
         file = find_config_file(chosen, os.environ if environment is None else environment)
-        data = {} if file is None else _read_toml(file)
+        data = {} if file is None else read_toml(file, "configuration", _HINT)
     except ConfigError as error:
         return Settings(), (str(error),)
     sound, problems = {}, []
@@ -312,7 +249,7 @@ def find_problems(file: Path) -> list[Problem]:
         ConfigError: the file cannot be read or is not TOML.
     """
     try:
-        Settings.model_validate(_read_toml(file))
+        Settings.model_validate(read_toml(file, "configuration", _HINT))
     except ValidationError as error:
         return [_problem_from_detail(detail) for detail in error.errors()]
     return []
@@ -368,24 +305,12 @@ def lease_folder(settings: EnforceSettings) -> Path:
 
 
 def policy_settings(settings: Settings) -> PolicySettings:
-    """What the operator allows, as ``respond`` reads it."""
-    network, policy = settings.network, settings.policy
-    return PolicySettings(
-        is_monitor_only=policy.is_monitor_only,
-        monitored_devices=frozenset(policy.monitored_devices),
-        protected_addresses=frozenset((*network.gateways, *network.resolvers, *network.operator_hosts)),
-        protected_macs=frozenset(network.protected_macs),
-        allowed_networks=network.allow_list,
-        allowed_macs=frozenset(network.allow_list_macs),
-        critical_devices=frozenset(policy.critical_devices),
-        automatic_up_to=policy.automatic_up_to,
-        max_ttl_s=policy.max_ttl_s,
-        max_devices=policy.max_devices_count,
-        max_devices_ratio=policy.max_devices_ratio,
-        max_blocked_peers=policy.max_blocked_peers_count,
-        max_decisions_per_minute=policy.max_decisions_per_minute,
-        max_changes_per_device_hour=policy.max_changes_per_device_hour,
-    )
+    """What the operator allows, as ``respond`` reads it.
+
+    Raises:
+        ConfigError: the policy file is refused.
+    """
+    return load_policy(settings.policy.file)
 
 
 def correlation_settings(settings: DetectSettings) -> CorrelationSettings:
@@ -396,21 +321,6 @@ def correlation_settings(settings: DetectSettings) -> CorrelationSettings:
 def adjust_calibration(calibration: Calibration, settings: DetectSettings) -> Calibration:
     """The model's calibration with its alarm level as the operator wants it."""
     return replace(calibration, alarm_level_nats=calibration.alarm_level_nats * settings.alarm_level_ratio)
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        with file.open("rb") as stream:
-            text = stream.read(MAX_CONFIG_BYTES + 1)
-        if len(text) > MAX_CONFIG_BYTES:
-            raise ConfigError(f"configuration {file}", f"larger than {MAX_CONFIG_BYTES} bytes", "is it the right file?")
-        return tomllib.loads(text.decode("utf-8"))
-    except OSError as error:
-        raise ConfigError(f"configuration {file}", error.strerror or str(error), "check path and permission") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(
-            f"configuration {file}", f"not valid TOML: {error}", "see: thingwarden config default"
-        ) from error
 
 
 def _config_error(file: Path, problems: list[Problem]) -> ConfigError:

@@ -1,6 +1,6 @@
 """The kernel: from scored words to orders, with no clock and no I/O.
 
-In: ``ScoredBatch | Tick | Explained | Receipt | OperatorAct`` and the instant.
+In: ``ScoredBatch | NetworkLearned | Tick | Explained | Receipt | OperatorAct`` and the instant.
 Out: ``ApplyDecision | RevokeDecision | Explain | Record``.
 Must never: read a clock, wait, or do anything itself; the same events always give the same commands.
 """
@@ -8,7 +8,7 @@ Must never: read a clock, wait, or do anything itself; the same events always gi
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Final, TypeAlias
@@ -30,15 +30,9 @@ from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
 from thingwarden.respond.playbook import Playbook, propose
-from thingwarden.respond.policy import (
-    Ledger,
-    NetworkView,
-    PolicySettings,
-    is_decided,
-    judge_proposal,
-    proposal_id,
-)
+from thingwarden.respond.policy import Ledger, NetworkView, is_decided, judge_proposal, proposal_id
 from thingwarden.respond.protect import HostRoles, ProtectedHosts
+from thingwarden.respond.rules import PolicySettings
 
 MAX_HELD: Final = 256
 """Refused proposals kept for a person's approval; the oldest go first."""
@@ -54,6 +48,13 @@ class ScoredBatch:
 
     words: WordBatch
     scores: Scores
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NetworkLearned:
+    """What the edge has found out about the network and the enforcers; it takes the place of what it told before."""
+
+    view: NetworkView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +126,7 @@ class Record:
     entry: IncidentChange | Decision | Refusal | Receipt | OperatorAct
 
 
-Event: TypeAlias = ScoredBatch | Tick | Explained | Receipt | OperatorAct
+Event: TypeAlias = ScoredBatch | NetworkLearned | Tick | Explained | Receipt | OperatorAct
 Command: TypeAlias = ApplyDecision | RevokeDecision | Explain | Record
 
 
@@ -176,6 +177,7 @@ class Pipeline:
         self._judge = FlowJudge(len(flows), calibration, is_timed=flows.is_timed)
         self._correlator = Correlator(calibration, devices, correlation, sightings)
         self._host_roles = host_roles or HostRoles()
+        self._known = NetworkView()
         self._orders: dict[str, _Order] = {}
         self._held: dict[str, _Held] = {}
 
@@ -192,6 +194,9 @@ class Pipeline:
         """
         if isinstance(event, ScoredBatch):
             return self._handle_batch(event)
+        if isinstance(event, NetworkLearned):
+            self._known = event.view
+            return []
         if isinstance(event, Tick):
             return self._end_idle(now) + self._expire(now)
         if isinstance(event, Explained):
@@ -327,10 +332,11 @@ class Pipeline:
 
     def _view(self) -> NetworkView:
         protected = self._host_roles.protected()
-        return NetworkView(
+        return replace(
+            self._known,
             devices=tuple(self._devices),
-            protected_addresses=frozenset(protected.roles),
-            protected_macs=protected.macs,
+            protected_addresses=self._known.protected_addresses | frozenset(protected.roles),
+            protected_macs=self._known.protected_macs | protected.macs,
         )
 
 

@@ -1,6 +1,6 @@
 """What a single setting may be: the kinds of values, how they are read from text, how they are told to people.
 
-In: values of a TOML file. Out: addresses, networks, acts and paths, or the reason why not.
+In: a TOML file and its values. Out: addresses, networks, acts and paths, or the reason why not.
 Must never: guess what a wrong value meant.
 """
 
@@ -8,13 +8,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import tomllib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from thingwarden.domain.address import IpAddress, IpNetwork
+from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.response import Act
+
+MAX_FILE_BYTES: Final = 1 << 20
+"""A configuration or a policy has some fifty lines; a file beyond 1 MiB is something else."""
 
 _MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
@@ -91,3 +97,43 @@ class Section(BaseModel):
     """The settings of one stage: frozen, strict, without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong with a file.
+
+    Attributes:
+        key: the full name, such as ``detect.idle_s`` or ``device.1.role``.
+        value: what the file says, as text; empty where nothing can be shown.
+        why: what is wrong with it.
+        allowed: what would be right; empty where unknown.
+    """
+
+    key: str
+    value: str
+    why: str
+    allowed: str
+
+
+def read_toml(file: Path, what: str, hint: str) -> dict[str, Any]:
+    """A TOML file of bounded length.
+
+    Args:
+        file: its path.
+        what: the kind of file, for the error.
+        hint: where to see a right one, for the error.
+
+    Raises:
+        ConfigError: it cannot be read, is too large, or is not TOML.
+    """
+    try:
+        with file.open("rb") as stream:
+            text = stream.read(MAX_FILE_BYTES + 1)
+        if len(text) > MAX_FILE_BYTES:
+            raise ConfigError(f"{what} {file}", f"larger than {MAX_FILE_BYTES} bytes", "is it the right file?")
+        return tomllib.loads(text.decode("utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{what} {file}", error.strerror or str(error), "check path and permission") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ConfigError(f"{what} {file}", f"not valid TOML: {error}", hint) from error

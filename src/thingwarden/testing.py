@@ -32,7 +32,8 @@ from thingwarden.domain.response import (
 )
 from thingwarden.domain.taxonomy import CLASS_INDEX, CLASSES, TON_CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, UNATTRIBUTED, Scores, WordBatch
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal
+from thingwarden.respond.rules import PolicySettings
 
 START_S: Final = 1_700_000_000.0
 """Unix seconds at which the builders' traffic begins."""

@@ -21,7 +21,8 @@ from thingwarden.cli.watch import compose_live, show_summary
 from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE, Settings
 from thingwarden.domain.response import Refusal
 from thingwarden.model.artifact import load_artifact
-from thingwarden.respond.policy import PolicySettings, proposal_id
+from thingwarden.respond.policy import proposal_id
+from thingwarden.respond.rules import PolicySettings
 
 RECIPE = Path(__file__).parents[2] / "recipes" / "lab-corpus.toml"
 EVERYWHERE = {"--json", "--debug", "--config", "--help", "--version"}
@@ -119,6 +120,12 @@ def _watched(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
 
+def _policy_records(capsys: pytest.CaptureFixture[str], broken: Path) -> list[dict[str, Any]]:
+    cases = Path(__file__).parents[1] / "cases" / "policy" / "default.toml"
+    records = _records(capsys, "policy", "check", str(broken)) + _records(capsys, "policy", "test", str(cases))
+    return records + _records(capsys, "policy", "explain", "192.168.1.7")
+
+
 def test_json_lines_have_the_documented_keys_and_no_others(
     page: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +158,7 @@ def test_json_lines_have_the_documented_keys_and_no_others(
     kept = ("--out", str(tmp_path), "--kept", str(tmp_path / "kept"))
     records += _records(capsys, "bench", "evasion", str(weeks), "--evasion", "jitter", *kept)
     records += _desk_records(capsys, tmp_path / "site")
+    records += _policy_records(capsys, broken)
     records += [{"type": "flow_verdict", **json.loads(line)} for line in flows.open()]
     assert records
     for record in records:

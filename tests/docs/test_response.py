@@ -7,7 +7,7 @@ from pathlib import Path
 
 from thingwarden.domain.response import Act
 from thingwarden.respond.lifecycle import TRANSITIONS, Cause, DecisionState
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.rules import PolicySettings
 
 
 def page(repository: Path) -> str:

@@ -10,11 +10,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from thingwarden.domain.device import Device
+from thingwarden.domain.device import Device, DeviceRole
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.response import Act, Decision, Proposal, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal
+from thingwarden.respond.rules import DeviceRule, PolicySettings
 from thingwarden.testing import START_S, build_contact, build_decision, build_device, build_devices, build_incident
 
 NOW = datetime.fromtimestamp(START_S, UTC)
@@ -31,7 +32,7 @@ VIEW = NetworkView(
 SETTINGS = PolicySettings(
     protected_addresses=frozenset({ipaddress.ip_address(OPERATOR)}),
     allowed_networks=(ipaddress.ip_network("198.51.100.64/26"),),
-    critical_devices=frozenset({LOCK}),
+    devices=(DeviceRule(label="front door", addresses=frozenset({ipaddress.ip_address(LOCK)}), role=DeviceRole.LOCK),),
 )
 SPARED = {ROUTER, RESOLVER, OPERATOR, FRIEND}
 HOSTS = {BOT, ATTACKER, UNPROVEN}

@@ -10,7 +10,7 @@ from thingwarden.domain.response import Act
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.respond.playbook import load_playbook
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.replay import Replay, ReplayPlan, ReplayResult
 from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
 

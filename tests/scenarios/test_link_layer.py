@@ -17,8 +17,8 @@ from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.ingest.pcap import PcapSource
 from thingwarden.respond.playbook import load_playbook
-from thingwarden.respond.policy import PolicySettings
 from thingwarden.respond.protect import LOCAL_NETWORKS
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.replay import Replay, ReplayPlan, ReplayResult
 from thingwarden.testing import ScriptedScorer
 

@@ -11,7 +11,6 @@ import pytest
 from pydantic import ValidationError
 
 from thingwarden.config import (
-    MAX_CONFIG_BYTES,
     DetectSettings,
     JournalSettings,
     Settings,
@@ -30,9 +29,9 @@ from thingwarden.config import (
 from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
-from thingwarden.domain.response import Act
 from thingwarden.enforce_section import EnforceSettings
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.rules import PolicySettings
+from thingwarden.setting import MAX_FILE_BYTES
 
 
 def _written(folder: Path, text: str) -> Path:
@@ -49,15 +48,11 @@ def test_without_a_file_every_setting_is_the_default(tmp_path: Path) -> None:
 
 
 def test_values_are_parsed_into_types_and_their_origin_is_the_file(tmp_path: Path) -> None:
-    file = _written(tmp_path, '[network]\ngateways = ["192.168.1.1", "fe80::1"]\nlocal_prefixes = ["192.168.1.0/24"]\n')
+    file = _written(tmp_path, '[network]\nlocal_prefixes = ["192.168.1.0/24"]\n')
     loaded = load_settings(file, {})
-    assert loaded.settings.network.gateways == (
-        ipaddress.IPv4Address("192.168.1.1"),
-        ipaddress.IPv6Address("fe80::1"),
-    )
     assert loaded.settings.network.local_prefixes == (ipaddress.IPv4Network("192.168.1.0/24"),)
-    assert loaded.origin["network.gateways"] == str(file)
-    assert loaded.origin["network.resolvers"] == "default"
+    assert loaded.origin["network.local_prefixes"] == str(file)
+    assert loaded.origin["model.path"] == "default"
 
 
 @pytest.mark.parametrize(
@@ -69,17 +64,11 @@ def test_values_are_parsed_into_types_and_their_origin_is_the_file(tmp_path: Pat
         ("[detect]\nalarm_level_ratio = nan\n", ("nan", "number, 0.25 to 4")),
         ("[detect]\nsensitivity = 3\n", ("detect.sensitivity", "unknown setting", "alarm_level_ratio")),
         ("[detect]\nidle_s = 5000\nresume_s = 60\n", ("detect", "resume_s = 60.0 is below idle_s = 5000.0")),
-        ('[policy]\nautomatic_up_to = "explode"\n', ("policy.automatic_up_to", "'explode'", "quarantine")),
-        ("[policy]\nmax_devices_count = 1.5\n", ("policy.max_devices_count", "1.5", "whole number")),
-        (
-            '[policy]\ncritical_devices = ["door lock"]\n',
-            ("policy.critical_devices", "'door lock'", "address or its MAC"),
-        ),
-        ('[network]\nprotected_macs = ["02:00:5e"]\n', ("network.protected_macs", "'02:00:5e'", "list of MACs")),
         ("[detection]\nx = 1\n", ("detection", "unknown setting", "sections network")),
-        ('[network]\ngateways = ["router"]\n', ("network.gateways", "'router'", "192.168.1.1")),
-        ('[network]\ngateways = "192.168.1.1"\n', ("network.gateways", "'192.168.1.1'", "list of addresses")),
-        ('[network]\nallow_list = ["192.168.1.7/24"]\n', ("network.allow_list", "host bits set")),
+        ('[network]\nlocal_prefixes = ["router"]\n', ("network.local_prefixes", "'router'", "192.168.1.0/24")),
+        ('[network]\nlocal_prefixes = "10.0.0.0/8"\n', ("network.local_prefixes", "'10.0.0.0/8'", "list of networks")),
+        ('[network]\nlocal_prefixes = ["192.168.1.7/24"]\n', ("network.local_prefixes", "host bits set")),
+        ("[policy]\nfile = 3\n", ("policy.file", "3", "path of a TOML file")),
         ("network = 3\n", ("network", "3")),
         ("[model]\npath = 3\n", ("model.path", "3", "path of a folder")),
     ],
@@ -95,10 +84,10 @@ def test_a_refusal_names_file_key_value_and_allowed_range(tmp_path: Path, text: 
 
 
 def test_all_problems_are_found_and_the_first_error_says_how_many_more(tmp_path: Path) -> None:
-    file = _written(tmp_path, '[detect]\nfoo = 1\n[network]\ngateways = ["x"]\nresolvers = [5]\n')
+    file = _written(tmp_path, '[detect]\nfoo = 1\n[network]\nlocal_prefixes = ["x"]\n[model]\nthreads_count = 0\n')
     problems = find_problems(file)
-    assert {problem.key for problem in problems} == {"detect.foo", "network.gateways", "network.resolvers"}
-    with pytest.raises(ConfigError, match=r"network\.gateways") as refused:
+    assert {problem.key for problem in problems} == {"detect.foo", "network.local_prefixes", "model.threads_count"}
+    with pytest.raises(ConfigError, match=r"network\.local_prefixes") as refused:
         load_settings(file, {})
     assert "2 more" in refused.value.hint
 
@@ -109,7 +98,7 @@ def test_all_problems_are_found_and_the_first_error_says_how_many_more(tmp_path:
         (b"[detect\n", "not valid TOML"),
         (b"\xff\xfe", "not valid TOML"),
         (b"a = " + b"[" * 100_000, "not valid TOML"),
-        (b"#" * (MAX_CONFIG_BYTES + 1), "larger than"),
+        (b"#" * (MAX_FILE_BYTES + 1), "larger than"),
     ],
 )
 def test_a_file_that_is_not_toml_is_refused(tmp_path: Path, content: bytes, why: str) -> None:
@@ -171,41 +160,14 @@ def test_the_journal_is_in_the_state_folder_unless_set(tmp_path: Path) -> None:
     assert journal_path(JournalSettings(path=tmp_path / "j.sqlite"), {}) == tmp_path / "j.sqlite"
 
 
-EVERY_POLICY_SETTING = """
-[network]
-gateways = ["192.168.1.1"]
-resolvers = ["192.168.1.2"]
-operator_hosts = ["fd00::3"]
-protected_macs = ["02:00:5E:10:00:01"]
-allow_list = ["10.0.0.0/8"]
-allow_list_macs = ["02:00:5e:10:00:02"]
-[policy]
-is_monitor_only = true
-monitored_devices = ["192.168.1.7"]
-critical_devices = ["02:00:5E:10:00:03"]
-automatic_up_to = "rate_limit"
-max_ttl_s = 60.0
-max_devices_count = 1
-max_devices_ratio = 0.1
-max_blocked_peers_count = 2
-max_decisions_per_minute = 3
-max_changes_per_device_hour = 4
-"""
-
-
-def test_every_setting_of_the_policy_reaches_it(tmp_path: Path) -> None:
-    policy = policy_settings(load_settings(_written(tmp_path, EVERY_POLICY_SETTING), {}).settings)
-    unchanged = [
-        field.name
-        for field in dataclasses.fields(PolicySettings)
-        if getattr(policy, field.name) == getattr(PolicySettings(), field.name)
-    ]
-    assert not unchanged
-    assert policy.automatic_up_to is Act.RATE_LIMIT
-    assert policy.protected_addresses == {
-        ipaddress.ip_address(address) for address in ("192.168.1.1", "192.168.1.2", "fd00::3")
-    }
-    assert policy.protected_macs == {"02:00:5e:10:00:01"}
+def test_the_named_policy_is_read(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text("[orders]\nmax_devices_count = 1\n")
+    settings = load_settings(_written(tmp_path, f'[policy]\nfile = "{policy}"\n'), {}).settings
+    assert policy_settings(settings) == PolicySettings(max_devices=1)
+    policy.write_text("[orders]\nmax_devices_count = -1\n")
+    with pytest.raises(ConfigError, match=r"max_devices_count"):
+        policy_settings(settings)
 
 
 def test_the_defaults_are_those_of_the_stages() -> None:
@@ -227,12 +189,12 @@ def test_the_key_lies_beside_the_journal_unless_named() -> None:
 
 
 def test_what_holds_of_a_broken_file_is_kept_and_the_rest_is_told(tmp_path: Path) -> None:
-    file = _written(tmp_path, '[journal]\npath = "/j"\n[policy]\nmax_ttl_s = "long"\n[unheard_of]\na = 1\n')
+    file = _written(tmp_path, '[journal]\npath = "/j"\n[detect]\nidle_s = "long"\n[unheard_of]\na = 1\n')
     settings, problems = load_what_holds(file, {})
     assert settings.journal.path == Path("/j")
-    assert settings.policy == Settings().policy
+    assert settings.detect == Settings().detect
     assert len(problems) == 2
-    assert "policy" in problems[0] + problems[1]
+    assert "detect" in problems[0] + problems[1]
 
 
 @pytest.mark.parametrize("text", ["", "[journal]\n"])

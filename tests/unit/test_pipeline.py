@@ -29,7 +29,8 @@ from thingwarden.pipeline import (
     Tick,
 )
 from thingwarden.respond.playbook import Playbook, load_playbook
-from thingwarden.respond.policy import PolicySettings, proposal_id
+from thingwarden.respond.policy import proposal_id
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.testing import (
     START_S,
     FlowSpec,

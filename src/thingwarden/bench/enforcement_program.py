@@ -31,7 +31,8 @@ from thingwarden.enforce.client import SocketEnforcer
 from thingwarden.enforce.guard import Bounds
 from thingwarden.enforce.key import make_key, read_key
 from thingwarden.enforce.settings import ProcessSettings, encode_settings
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal
+from thingwarden.respond.rules import PolicySettings
 
 _ROOM: Final = Bounds(devices=1 << 20, peers=1 << 20, decisions_per_minute=1 << 20)
 _ANSWER_WITHIN_S: Final = 10.0

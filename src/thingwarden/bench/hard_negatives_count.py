@@ -30,7 +30,7 @@ from thingwarden.lab.simulated.run import BEGAN_ON, simulate
 from thingwarden.model.artifact import Artifact, load_artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.respond.playbook import load_playbook
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.train.weighting import require_labels
 
 GOAL_NETWORKS: Final = 20

@@ -24,7 +24,8 @@ from thingwarden.domain.response import Act, Decision
 from thingwarden.domain.taxonomy import CLASSES
 from thingwarden.ingest.lab_corpus import LabNetwork, read_manifest, read_network, split_acts
 from thingwarden.respond.playbook import Playbook, load_playbook, propose
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.train.corpus import LabCorpus, Part
 from thingwarden.train.weighting import require_labels, weigh_patterns
 

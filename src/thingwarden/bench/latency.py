@@ -46,10 +46,15 @@ _SENDER: Final = "senders"
 _WARM_UP_S: Final = 6.0
 _PAUSE_S: Final = 0.4
 _READY_LIMIT_S: Final = 30.0
-_SETTINGS: Final = """[policy]
+_POLICY: Final = """[orders]
 max_devices_count = 10000
 max_devices_ratio = 1.0
 max_decisions_per_minute = 10000
+"""
+"""The measurement restricts more devices than policy lets be restricted by itself."""
+
+_SETTINGS: Final = """[policy]
+file = "{folder}/policy.toml"
 
 [enforce]
 kinds = ["nftables"]
@@ -59,7 +64,6 @@ key = "{folder}/key"
 max_devices_count = 10000
 max_decisions_per_minute = 10000
 """
-"""The measurement restricts more devices than policy lets be restricted by itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,6 +165,7 @@ class _Run:
     def _settings(self) -> Path:
         folder, path = self.lab.scratch, self.lab.scratch / "settings.toml"
         make_key(folder / "key")
+        (folder / "policy.toml").write_text(_POLICY, encoding="utf-8")
         path.write_text(_SETTINGS.format(folder=folder), encoding="utf-8")
         return path
 

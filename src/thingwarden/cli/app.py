@@ -46,6 +46,7 @@ COMMANDS: Final = {
     "train": ("train", "train", "Train a model by a recipe."),
     "model": ("model", "model_group", "Show or verify a model."),
     "lab": ("lab", "lab_group", "Run a scenario in a simulated network (root)."),
+    "policy": ("policy", "policy_group", "Check, explain, test or export what may be ordered."),
     "config": ("settings", "config_group", "Check, show or write the configuration."),
 }
 """Command name: module below ``thingwarden.cli``, attribute, one line for the overview."""

@@ -24,6 +24,8 @@ from thingwarden.domain.plan import MAX_NAME_LENGTH, MAX_REASON_LENGTH, MAX_TTL_
 if TYPE_CHECKING:
     from thingwarden.config import Settings
     from thingwarden.domain.ports import Enforcer
+    from thingwarden.respond.policy import NetworkView
+    from thingwarden.serve.allowed_names import AllowedNames
     from thingwarden.serve.desk import Desk
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
@@ -107,6 +109,28 @@ def open_enforcer(settings: Settings) -> Enforcer:
         return DryRunEnforcer()
     sockets = [enforcer_socket(settings.enforce, kind) for kind in settings.enforce.kinds]
     return EnforcerSet([_at_socket(settings, socket) for socket in sockets])
+
+
+def learner(enforcer: Enforcer, names: AllowedNames | None = None) -> Callable[[], NetworkView]:
+    """What tells what this machine knows: its own hosts, where allowed domains are, what the enforcers can do.
+
+    Enforcers that cannot be reached are not counted out: an order to one fails with the reason.
+    """
+    from thingwarden.enforce.dispatch import known_capabilities
+    from thingwarden.enforce.own_hosts import find_known_hosts
+    from thingwarden.respond.policy import NetworkView
+
+    own = find_known_hosts()
+
+    def learn() -> NetworkView:
+        return NetworkView(
+            protected_addresses=own.addresses,
+            protected_macs=own.macs,
+            named_addresses=frozenset() if names is None else names.addresses(),
+            capabilities=known_capabilities(enforcer),
+        )
+
+    return learn
 
 
 def every_enforcer(settings: Settings) -> tuple[list[Enforcer], list[str]]:

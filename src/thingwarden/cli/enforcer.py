@@ -78,7 +78,7 @@ def process_settings(settings: Settings, kind: str) -> ProcessSettings:
             *policy.allowed_networks,
             *(ip_network(address) for address in sorted(policy.protected_addresses, key=str)),
         ),
-        protected_macs=tuple(sorted(policy.protected_macs | policy.allowed_macs)),
+        protected_macs=tuple(sorted(policy.protected_macs | policy.allowed_macs | policy.allowed_vendors)),
         automatic=Bounds(
             devices=chosen.max_devices_count,
             peers=chosen.max_peers_count,

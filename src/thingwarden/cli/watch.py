@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from thingwarden.cli.enforcement import open_enforcer, policy_key
+from thingwarden.cli.enforcement import learner, open_enforcer, policy_key
 from thingwarden.cli.invocation import Invocation, common_options, printable, quantity
 from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.cli.replay import open_journal, plan_from_settings
@@ -96,17 +96,20 @@ def compose_live(
     from thingwarden.encode.sentence import SentenceEncoder
     from thingwarden.encode.vocabulary import Vocabulary
     from thingwarden.model.scorer import FlowScorer
+    from thingwarden.serve.allowed_names import AllowedNames
     from thingwarden.serve.explain import Explainer, recalling
     from thingwarden.serve.live import Live
 
     plan = plan_from_settings(settings, artifact)
+    enforcer, names = open_enforcer(settings), AllowedNames(plan.policy.allowed_domains)
+    invocation.on_close(names.close)
     vocabulary = Vocabulary.from_json(artifact.vocabulary)
     scorer = recalling(FlowScorer(artifact, threads=settings.model.threads_count))
     return Live(
         source,
         SentenceEncoder(vocabulary, local_networks=settings.network.local_prefixes),
         scorer,
-        open_enforcer(settings),
+        enforcer,
         plan,
         explainer=Explainer(scorer, vocabulary, plan.calibration.temperature),
         recalls=scorer,
@@ -114,6 +117,7 @@ def compose_live(
         key=None if journal is None else policy_key(settings, is_made=True),
         tell=lambda told: _show(invocation, told),
         clock=clock,
+        learn=learner(enforcer, names),
     )
 
 

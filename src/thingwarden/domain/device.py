@@ -1,12 +1,14 @@
 """Who a sentence belongs to.
 
-In: link-layer or network addresses, parsed. Out: ``Device``, the cold-path description of one.
+In: link-layer or network addresses, parsed. Out: ``Device``, the cold-path description of one; what devices are for.
 Must never: be created per packet.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
+from typing import Final
 
 from thingwarden.domain.address import IpAddress
 
@@ -29,3 +31,29 @@ class Device:
     def name(self) -> str:
         """What people see: the address, else the MAC, else ``unattributed``."""
         return str(self.address or self.mac or "unattributed")
+
+
+class DeviceRole(Enum):
+    """What a device is for, as the operator says; the value is the wire name."""
+
+    CAMERA = "camera"
+    SPEAKER = "speaker"
+    SENSOR = "sensor"
+    PLUG = "plug"
+    LIGHT = "light"
+    HUB = "hub"
+    TELEVISION = "television"
+    PRINTER = "printer"
+    APPLIANCE = "appliance"
+    COMPUTER = "computer"
+    PHONE = "phone"
+    SERVER = "server"
+    LOCK = "lock"
+    ALARM = "alarm"
+    MEDICAL = "medical"
+    PLC = "plc"
+    OTHER = "other"
+
+
+CRITICAL_ROLES: Final = frozenset({DeviceRole.LOCK, DeviceRole.ALARM, DeviceRole.MEDICAL, DeviceRole.PLC})
+"""Somebody may come to harm where one of these is cut off."""

@@ -18,15 +18,14 @@ from typing import Final
 
 from thingwarden.domain.errors import EnforcementError, RequestError
 from thingwarden.domain.order import Order, OrderVerb, seal_order
-from thingwarden.domain.response import Capability, Decision, Reach, Receipt, ReceiptStatus
+from thingwarden.domain.response import Capability, Decision, Receipt, ReceiptStatus
 from thingwarden.enforce.channel import MAX_ANSWER_BYTES, Hello, read_answer, read_hello
-from thingwarden.enforce.dispatch import join_capabilities
+from thingwarden.enforce.dispatch import UNREACHED, join_capabilities
 
 ANSWER_WITHIN_S: Final = 0.05
 LIST_WITHIN_S: Final = 2.0
 _CREDENTIALS: Final = struct.Struct("3i")
 _MAX_DOUBTFUL: Final = 1024
-_UNREACHED: Final = Capability(reach=Reach.REMOTE, acts=frozenset(), ends_by_itself=False)
 
 
 _NOBODY_LISTENS: Final = (FileNotFoundError, ConnectionRefusedError)
@@ -87,7 +86,7 @@ class SocketEnforcer:
     def capabilities(self) -> tuple[Capability, ...]:
         """What the process said that it can do, when it was reached last; nothing until then."""
         hello = self._greeting()
-        return hello.capabilities if hello else (_UNREACHED,)
+        return hello.capabilities if hello else (UNREACHED,)
 
     @property
     def capability(self) -> Capability:

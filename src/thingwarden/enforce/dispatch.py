@@ -16,6 +16,9 @@ from thingwarden.domain.response import Act, Capability, Decision, Reach, Receip
 if TYPE_CHECKING:
     from thingwarden.domain.ports import Enforcer
 
+UNREACHED: Final = Capability(reach=Reach.REMOTE, acts=frozenset(), ends_by_itself=False)
+"""What an enforcer can do that did not answer."""
+
 _LEAST_PRUNED: Final = 256
 
 
@@ -117,3 +120,9 @@ def capabilities_of(enforcer: Enforcer) -> tuple[Capability, ...]:
     """What an enforcer can do, one for each place that it stands at; a set has several."""
     several = getattr(enforcer, "capabilities", None)
     return several if isinstance(several, tuple) else (enforcer.capability,)
+
+
+def known_capabilities(enforcer: Enforcer) -> tuple[Capability, ...] | None:
+    """What an enforcer can do; None while a part of it cannot be reached and so cannot be counted out."""
+    found = capabilities_of(enforcer)
+    return None if UNREACHED in found else found

@@ -44,7 +44,7 @@ class GuardSettings:
     """What the guard is told at its start, by the operator and never by the core.
 
     Attributes:
-        protected_networks, protected_macs: hosts that no act may touch.
+        protected_networks, protected_macs: hosts that no act may touch; a MAC's first three bytes stand for a vendor's.
         automatic: bounds of what policy ordered alone.
         approved: bounds of what a person approved, counted apart.
     """
@@ -192,7 +192,7 @@ class Guard:
             if address in self._known.addresses or _is_within(address, self._settings.protected_networks):
                 return f"{address} is protected"
         mac = device.mac.lower() if device is not None and device.mac is not None else ""
-        if mac in self._macs or mac in self._known.macs:
+        if mac in self._macs or mac[:8] in self._macs or mac in self._known.macs:
             return f"{mac} is protected"
         if target.peer is not None and _is_many_or_nobody(plain_address(target.peer)):
             return f"{target.peer} is no single host"

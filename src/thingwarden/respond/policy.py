@@ -1,6 +1,6 @@
 """The only door to the network: judges what was proposed, and alone constructs a ``Decision``.
 
-In: a ``Proposal``, its ``Incident``, what is known of the network, what was decided before, the settings.
+In: a ``Proposal``, its ``Incident``, its cost, what is known of the network, what was decided before, the settings.
 Out: a ``Decision``, which always ends, or a ``Refusal`` with every reason.
 Must never: touch a protected or allow-listed host, restrict a victim, trust an unproven address, decide without end.
 """
@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from thingwarden.domain.address import IpAddress, IpNetwork, plain_address
+from thingwarden.domain.address import IpAddress, plain_address
 from thingwarden.domain.device import Device
 from thingwarden.domain.incident import Incident, Role
-from thingwarden.domain.response import TARGET_FIELDS, Act, Decision, Proposal, Refusal, Target
+from thingwarden.domain.response import TARGET_FIELDS, Act, Capability, Cost, Decision, Proposal, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import UNATTRIBUTED
+from thingwarden.respond.rules import PolicySettings
 
 MAX_TARGETED_RATE: Final = 1_000_000
 _MINUTE: Final = timedelta(minutes=1)
@@ -31,52 +32,22 @@ _LOCAL_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PolicySettings:
-    """What the operator allows.
-
-    Attributes:
-        is_monitor_only: nothing is ordered but notifications; the rest is refused with that reason.
-        monitored_devices: addresses or MACs of devices for which the same holds.
-        protected_addresses, protected_macs: hosts that are never a target, besides those learned from traffic.
-        allowed_networks, allowed_macs: devices and destinations that no act may touch; still reported.
-        critical_devices: addresses or MACs of locks, alarms and the like: nothing beyond a rate limit without approval.
-        automatic_up_to: the most drastic act that needs no approval.
-        max_ttl_s: above 0; longer wishes are shortened.
-        max_devices: devices under automatic restriction at once.
-        max_devices_ratio: the same as a share of the network's devices; at least one is always allowed.
-        max_blocked_peers: destinations blocked for everybody at once.
-        max_decisions_per_minute: automatic restrictions in any 60 seconds.
-        max_changes_per_device_hour: automatic restrictions of one device in any hour.
-    """
-
-    is_monitor_only: bool = False
-    monitored_devices: frozenset[str] = frozenset()
-    protected_addresses: frozenset[IpAddress] = frozenset()
-    protected_macs: frozenset[str] = frozenset()
-    allowed_networks: tuple[IpNetwork, ...] = ()
-    allowed_macs: frozenset[str] = frozenset()
-    critical_devices: frozenset[str] = frozenset()
-    automatic_up_to: Act = Act.QUARANTINE
-    max_ttl_s: float = 86_400.0
-    max_devices: int = 5
-    max_devices_ratio: float = 0.5
-    max_blocked_peers: int = 20
-    max_decisions_per_minute: int = 20
-    max_changes_per_device_hour: int = 12
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class NetworkView:
     """What policy knows of the network.
 
     Attributes:
         devices: the device table.
-        protected_addresses, protected_macs: learned from traffic: gateway, DNS, DHCP and NTP servers.
+        protected_addresses, protected_macs: gateway, DNS, DHCP and NTP servers, learned from traffic or
+            from this machine.
+        named_addresses: where the domains of the allow list are found.
+        capabilities: what the enforcers can do from where they stand; None where that is not known.
     """
 
     devices: tuple[Device, ...] = ()
     protected_addresses: frozenset[IpAddress] = frozenset()
     protected_macs: frozenset[str] = frozenset()
+    named_addresses: frozenset[IpAddress] = frozenset()
+    capabilities: tuple[Capability, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +77,7 @@ def judge_proposal(
     now: datetime,
     approved_by: str | None = None,
     replaces: str | None = None,
+    cost: Cost | None = None,
 ) -> Decision | Refusal:
     """Order what was proposed, or say why not.
 
@@ -116,6 +88,7 @@ def judge_proposal(
         now: aware UTC.
         approved_by: the person who approved it; lifts the limits that a person may lift, and no other.
         replaces: id of the decision whose place it takes; None where it is new.
+        cost: what it would have cut lately; None where nothing is remembered.
     """
     forbidden = tuple(_shape_reasons(proposal, incident))
     if not forbidden and proposal.act is not Act.NOTIFY:
@@ -123,9 +96,10 @@ def judge_proposal(
     limited: tuple[str, ...] = ()
     if not forbidden and proposal.act is not Act.NOTIFY and approved_by is None:
         limited = tuple(_limit_reasons(proposal, incident, view, ledger, settings, now))
+        limited += tuple(_cost_reasons(proposal, cost, settings))
     if forbidden or limited:
-        return Refusal(proposal=proposal, reasons=forbidden + limited, at=now, can_approve=not forbidden)
-    return _decide(proposal, settings, now, approved_by, replaces)
+        return Refusal(proposal=proposal, reasons=forbidden + limited, at=now, can_approve=not forbidden, cost=cost)
+    return _decide(proposal, settings, now, approved_by, replaces, cost)
 
 
 def proposal_id(proposal: Proposal) -> str:
@@ -151,7 +125,12 @@ def _digest(text: str) -> str:
 
 
 def _decide(
-    proposal: Proposal, settings: PolicySettings, now: datetime, approved_by: str | None, replaces: str | None
+    proposal: Proposal,
+    settings: PolicySettings,
+    now: datetime,
+    approved_by: str | None,
+    replaces: str | None,
+    cost: Cost | None,
 ) -> Decision:
     successor = "" if replaces is None else f"|{replaces}"
     return Decision(
@@ -165,6 +144,7 @@ def _decide(
         expires_at=now + timedelta(seconds=min(proposal.ttl_s, settings.max_ttl_s)),
         approved_by=approved_by,
         replaces=replaces,
+        cost=cost,
     )
 
 
@@ -198,6 +178,7 @@ def _forbidden_reasons(
     if incident.device.index == UNATTRIBUTED or (incident.device.mac is None and incident.device.address is None):
         yield "the traffic belongs to no known device"
     yield from spared_reasons(target, view, settings)
+    yield from _reach_reasons(proposal.act, view)
     yield from _role_reasons(proposal, incident)
     yield from _evidence_reasons(proposal, incident, view)
     if proposal.act in (Act.SINKHOLE, Act.MQTT_DENY):
@@ -209,6 +190,7 @@ def spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) 
     protected = {plain_address(item) for item in settings.protected_addresses | view.protected_addresses}
     macs = {item.lower() for item in settings.protected_macs | view.protected_macs}
     allowed_macs = {item.lower() for item in settings.allowed_macs}
+    named = {plain_address(item) for item in view.named_addresses}
     for kind, address in (("device", target.device.address if target.device else None), ("peer", target.peer)):
         if address is None:
             continue
@@ -217,11 +199,28 @@ def spared_reasons(target: Target, view: NetworkView, settings: PolicySettings) 
             yield f"the {kind} {plain} is protected"
         if any(plain in network for network in settings.allowed_networks):
             yield f"the {kind} {plain} is on the allow list"
+        if plain in named:
+            yield f"the {kind} {plain} is where a domain of the allow list is found"
     for kind, mac in _macs_of(target, view):
         if mac in macs:
             yield f"the {kind} {mac} is protected"
-        if mac in allowed_macs:
+        if mac in allowed_macs or mac[:8] in settings.allowed_vendors:
             yield f"the {kind} {mac} is on the allow list"
+    if target.domain is not None and _is_below(target.domain, settings.allowed_domains):
+        yield f"the domain {target.domain} is on the allow list"
+
+
+def _is_below(domain: str, allowed: frozenset[str]) -> bool:
+    labels = domain.lower().rstrip(".").split(".")
+    return any(".".join(labels[place:]) in allowed for place in range(len(labels)))
+
+
+def _reach_reasons(act: Act, view: NetworkView) -> Iterator[str]:
+    """Nothing is ordered that no enforcer can put into force."""
+    if view.capabilities is None or any(act in item.acts for item in view.capabilities):
+        return
+    places = ", ".join(sorted({item.reach.value for item in view.capabilities})) or "none"
+    yield f"{act.value} is within no enforcer's reach ({places})"
 
 
 def _macs_of(target: Target, view: NetworkView) -> Iterator[tuple[str, str]]:
@@ -278,12 +277,14 @@ def _limit_reasons(
     device = incident.device
     if settings.is_monitor_only:
         yield "monitor mode: nothing is ordered"
-    elif _is_named(device, settings.monitored_devices):
-        yield f"{device.name} is in monitor mode"
-    if proposal.act.severity > settings.automatic_up_to.severity:
-        yield f"{proposal.act.value} needs approval"
-    if _is_named(device, settings.critical_devices) and proposal.act.severity > Act.RATE_LIMIT.severity:
-        yield f"{device.name} is safety-critical: more than a rate limit needs approval"
+    elif (rule := settings.rule_for(device)).is_monitored:
+        yield f"{rule.label} is in monitor mode"
+    limit, why = settings.limit_for(device)
+    if proposal.act.severity > limit.severity:
+        yield f"{proposal.act.value} needs approval: alone at most {limit.value} ({why})"
+    maintenance = settings.open_maintenance(device, now)
+    if maintenance is not None:
+        yield f"people are at work ({maintenance.label}): acts need approval"
     if incident.attack_class is AttackClass.UNKNOWN:
         yield "the detector cannot say what this is"
     yield from _own_effect_reasons(proposal, device, ledger, now)
@@ -327,10 +328,17 @@ def _blast_reasons(
         yield f"{device.name} was restricted {settings.max_changes_per_device_hour} times within an hour"
 
 
+def _cost_reasons(proposal: Proposal, cost: Cost | None, settings: PolicySettings) -> Iterator[str]:
+    """Look before the leap."""
+    if cost is None:
+        return
+    budget = max(settings.max_harmless_flows, int(settings.max_harmless_ratio * cost.harmful_flow_count))
+    if cost.harmless_flow_count > budget:
+        services = f" ({', '.join(cost.services)})" if cost.services else ""
+        yield f"it would have cut {cost.harmless_flow_count} harmless flows{services}; alone at most {budget}"
+    if proposal.target.device is None and cost.others_flow_count:
+        yield f"other devices use it ({cost.others_flow_count} harmless flows); an act on one device spares them"
+
+
 def _count_since(decisions: list[Decision], since: datetime) -> int:
     return sum(1 for item in decisions if item.decided_at > since)
-
-
-def _is_named(device: Device, names: frozenset[str]) -> bool:
-    lowered = {name.lower() for name in names}
-    return bool({str(device.address).lower(), (device.mac or "-").lower()} & lowered)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -17,8 +17,10 @@ from thingwarden.domain.errors import RequestError
 from thingwarden.domain.plan import canonical_json
 from thingwarden.domain.ports import Enforcer
 from thingwarden.domain.response import Act, Decision, Proposal, Receipt, ReceiptStatus, Refusal
+from thingwarden.enforce.dispatch import known_capabilities
 from thingwarden.pipeline import APPROVAL_LASTS
-from thingwarden.respond.policy import Ledger, PolicySettings, is_decided, judge_proposal, spared_reasons
+from thingwarden.respond.policy import Ledger, is_decided, judge_proposal, spared_reasons
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.entries import (
     HumanAct,
     HumanVerb,
@@ -198,7 +200,7 @@ class Desk:
                 raise RequestError(
                     f"decision {old.decision_id}",
                     f"it would end at {_text(judged.expires_at)}, not after {_text(old.expires_at)} as now",
-                    "policy shortens wishes to policy.max_ttl_s",
+                    "policy shortens wishes to orders.max_ttl_s",
                 )
             self._note(HumanVerb.EXTEND, old.decision_id, old.incident_id, person, now)
             self._write(judged)
@@ -238,7 +240,7 @@ class Desk:
         return judge_proposal(
             proposal,
             known_incident(self._journal, proposal.incident_id),
-            view=known_network(self._journal),
+            view=replace(known_network(self._journal), capabilities=known_capabilities(self._enforcer)),
             ledger=self._ledger(now),
             settings=self._policy,
             now=now,

@@ -35,12 +35,14 @@ from thingwarden.pipeline import (
     Event,
     Explain,
     Explained,
+    NetworkLearned,
     Pipeline,
     Record,
     RevokeDecision,
     ScoredBatch,
     Tick,
 )
+from thingwarden.respond.policy import NetworkView
 from thingwarden.respond.protect import HostRoles
 from thingwarden.serve.explain import Steps
 from thingwarden.serve.logbook import Logbook
@@ -177,6 +179,7 @@ class Live:
         tell: called with what happens.
         clock: Unix seconds; the clock that the source stamps packets by.
         row_count: flows known at a time.
+        learn: what this machine knows of the network and the enforcers by now; asked at the start and with each poll.
     """
 
     def __init__(
@@ -194,6 +197,7 @@ class Live:
         tell: Callable[[Told], None] | None = None,
         clock: Callable[[], float] = time.time,
         row_count: int = ROW_COUNT,
+        learn: Callable[[], NetworkView] = NetworkView,
     ) -> None:
         self._source, self._encoder, self._scorer, self._enforcer = source, encoder, scorer, enforcer
         self._explainer, self._recalls, self._clock = explainer, recalls, clock
@@ -209,6 +213,7 @@ class Live:
             correlation=plan.correlation,
             host_roles=HostRoles(plan.local_networks),
         )
+        self._learn = learn
         self._book = Logbook(journal, key)
         self._stamps = [0.0, 0.0, 0.0, 0.0]  # read, metered, encoded, scored
         self._asked: deque[tuple[Question, Steps]] = deque()
@@ -228,6 +233,7 @@ class Live:
         started_at, is_over = self._now(), False
         tick_due_s = write_due_s = 0.0
         poll_due_s = time.monotonic() + POLL_S
+        self._handle(NetworkLearned(view=self._learn()))
         while not (is_over or is_stopped()):
             read = self._source.read(0.0 if self._asked else WAIT_S)
             is_over = read.is_over
@@ -299,6 +305,7 @@ class Live:
 
     def _poll(self) -> None:
         """Ask what is really in force; what was pending may be by now."""
+        self._handle(NetworkLearned(view=self._learn()))
         try:
             held = self._enforcer.in_force(self._now())
         except EnforcementError as error:

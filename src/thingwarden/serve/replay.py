@@ -52,8 +52,8 @@ from thingwarden.pipeline import (
     Tick,
 )
 from thingwarden.respond.playbook import Playbook
-from thingwarden.respond.policy import PolicySettings
 from thingwarden.respond.protect import LOCAL_NETWORKS, HostRoles, ProtectedHosts
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.entries import entry_from_record, network_entry
 from thingwarden.serve.store import Journal, JournalEntry
 from thingwarden.serve.wire import plain_from_value

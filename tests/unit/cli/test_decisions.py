@@ -14,7 +14,7 @@ import pytest
 
 from desk_builder import BLOCK, ISOLATE_ID, Site, build_site, enforcing
 from thingwarden.domain.response import Decision, ReceiptStatus
-from thingwarden.respond.policy import PolicySettings
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.store import Journal
 from thingwarden.testing import RecordingEnforcer
 
@@ -43,7 +43,10 @@ def test_what_awaits_is_listed_shown_and_approved_as_shown(
     code, (listed,) = site.run(capsys, "decisions", "list", "--awaiting")
     assert (code, listed["type"], listed["proposal_id"]) == (0, "awaiting", ISOLATE_ID)
     code, (shown,) = site.run(capsys, "decisions", "show", ISOLATE_ID[:6])
-    assert (code, shown["reasons"]) == (0, ["isolate needs approval"])
+    assert (code, shown["reasons"]) == (
+        0,
+        ["isolate needs approval: alone at most quarantine (orders.automatic_up_to)"],
+    )
     code, (outcome,) = site.run(
         capsys, "decisions", "approve", ISOLATE_ID[:6], "--shown", shown["shown"], "--as", "ada"
     )
@@ -121,7 +124,7 @@ def test_a_dead_enforcer_is_exit_code_5_and_said(site: Site, capsys: Capsys) -> 
 
 
 def test_what_policy_forbids_is_exit_code_2(site: Site, enforcer: RecordingEnforcer, capsys: Capsys) -> None:
-    site.config.write_text(site.config.read_text() + '[network]\nallow_list = ["192.168.1.0/24"]\n')
+    site.allow('[allowed]\nnetworks = ["192.168.1.0/24"]\n')
     code, (outcome,) = site.run(capsys, "decisions", "approve", ISOLATE_ID, "--yes")
     assert (code, outcome["decision"], held_ids(enforcer)) == (2, None, [])
     assert "allow list" in outcome["refusal"]["reasons"][0]

@@ -36,14 +36,18 @@ def test_by_default_it_runs_dry_with_the_guards_own_bounds() -> None:
 
 
 def test_hosts_that_policy_spares_are_the_guards_too(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text(
+        '[protected]\ngateways = ["10.0.0.1"]\nmacs = ["02:00:00:00:00:01"]\n'
+        '[allowed]\nnetworks = ["10.1.0.0/16"]\nmacs = ["02:00:00:00:00:02"]\nvendors = ["02:00:5E"]\n'
+    )
     settings = _settings(
         tmp_path,
-        '[network]\ngateways = ["10.0.0.1"]\nallow_list = ["10.1.0.0/16"]\nprotected_macs = ["02:00:00:00:00:01"]\n'
-        f'allow_list_macs = ["02:00:00:00:00:02"]\n[enforce]\non_stop = "release"\ncore_user = "{getpass.getuser()}"\n',
+        f'[policy]\nfile = "{policy}"\n[enforce]\non_stop = "release"\ncore_user = "{getpass.getuser()}"\n',
     )
     told = process_settings(settings, "dry-run")
     assert set(told.protected_networks) == {ipaddress.ip_network("10.0.0.1/32"), ipaddress.ip_network("10.1.0.0/16")}
-    assert told.protected_macs == ("02:00:00:00:00:01", "02:00:00:00:00:02")
+    assert told.protected_macs == ("02:00:00:00:00:01", "02:00:00:00:00:02", "02:00:5e")
     assert (told.releases_on_stop, told.core_uid) == (True, os.getuid())
 
 

@@ -71,7 +71,7 @@ def test_a_broken_configuration_stops_nothing_and_is_said(
     site: Site, enforcer: RecordingEnforcer, capsys: Capsys
 ) -> None:
     site.order(enforcer)
-    site.config.write_text(site.config.read_text() + '[policy]\nmax_ttl_s = "long"\n[nonsense]\n')
+    site.config.write_text(site.config.read_text() + '[detect]\nidle_s = "long"\n[nonsense]\n')
     assert site.run(capsys, "decisions", "list")[0] == 2
     code, said = site.say(capsys, "panic", "--yes")
     assert (code, enforcer.in_force(datetime.now(UTC))) == (0, ())

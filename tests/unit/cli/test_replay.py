@@ -123,9 +123,15 @@ def test_refusals_say_what_is_wrong(
     assert "Traceback" not in captured.err
 
 
+def write_policy(config: Path, text: str) -> None:
+    policy = config.with_name("policy.toml")
+    policy.write_text(text)
+    config.write_text(f'[policy]\nfile = "{policy}"\n')
+
+
 def test_settings_reach_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "config.toml"
-    config.write_text("[policy]\nis_monitor_only = true\n")
+    write_policy(config, "[orders]\nis_monitor_only = true\n")
     assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--json", "--config", str(config)]) == 0
     records = _records(capsys.readouterr().out)
     assert {record["act"] for record in records if record["type"] == "decision"} <= {"notify"}
@@ -135,7 +141,7 @@ def test_settings_reach_the_policy(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_an_allow_listed_network_is_never_touched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = tmp_path / "config.toml"
-    config.write_text('[network]\nallow_list = ["10.77.0.0/24"]\n')
+    write_policy(config, '[allowed]\nnetworks = ["10.77.0.0/24"]\n')
     assert main(["replay", str(PACKAGED_SAMPLE), "--no-journal", "--json", "--config", str(config)]) == 0
     records = _records(capsys.readouterr().out)
     restricted = [record for record in records if record["type"] == "decision" and record["act"] != "notify"]

@@ -36,11 +36,11 @@ def test_check_accepts_the_written_default(tmp_path: Path, capsys: pytest.Captur
 
 def test_check_lists_every_problem_and_exits_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "bad.toml"
-    file.write_text('[detect]\nfoo = 1\n[network]\ngateways = ["x"]\n')
+    file.write_text('[detect]\nfoo = 1\n[network]\nlocal_prefixes = ["x"]\n')
     assert main(["config", "check", str(file)]) == 2
     captured = capsys.readouterr()
     assert "detect.foo" in captured.out
-    assert "network.gateways" in captured.out
+    assert "network.local_prefixes" in captured.out
     assert "2 settings refused" in captured.err
 
 

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 
+from thingwarden.domain.device import DeviceRole
 from thingwarden.domain.incident import Role
 from thingwarden.domain.response import Act, Decision, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, is_decided, judge_proposal, proposal_id
+from thingwarden.respond.policy import Ledger, NetworkView, is_decided, judge_proposal, proposal_id
+from thingwarden.respond.rules import DeviceRule, PolicySettings
 from thingwarden.testing import (
     START_S,
     build_contact,
@@ -133,6 +135,10 @@ def test_without_mac_or_completed_exchange_the_device_is_not_restricted() -> Non
     assert "neither a MAC" in refusal_of(changes, {"device": bare, "has_proven_origin": False}).reasons[0]
 
 
+def settings_for(**changes: Any) -> PolicySettings:
+    return PolicySettings(devices=(DeviceRule(label="it", macs=frozenset({"02:00:00:00:00:0a"}), **changes),))
+
+
 ISOLATION = {"act": Act.ISOLATE, "target": Target(device=DEVICE)}
 
 
@@ -140,9 +146,9 @@ ISOLATION = {"act": Act.ISOLATE, "target": Target(device=DEVICE)}
     ("proposal_changes", "incident_changes", "changes", "reason"),
     [
         ({}, {}, {"settings": PolicySettings(is_monitor_only=True)}, "monitor mode"),
-        ({}, {}, {"settings": PolicySettings(monitored_devices=frozenset({"192.168.1.10"}))}, "in monitor mode"),
+        ({}, {}, {"settings": settings_for(is_monitored=True)}, "in monitor mode"),
         (ISOLATION, {}, {}, "isolate needs approval"),
-        ({}, {}, {"settings": PolicySettings(critical_devices=frozenset({"02:00:00:00:00:0A"}))}, "safety-critical"),
+        ({}, {}, {"settings": settings_for(role=DeviceRole.LOCK)}, "safety-critical"),
         ({}, {"attack_class": AttackClass.UNKNOWN}, {}, "cannot say what this is"),
     ],
 )

@@ -16,7 +16,8 @@ from thingwarden.domain.incident import ChangeKind, IncidentChange
 from thingwarden.domain.response import Act, Decision, Proposal, ReceiptStatus, Refusal, Target
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.pipeline import Record
-from thingwarden.respond.policy import Ledger, NetworkView, PolicySettings, judge_proposal, proposal_id
+from thingwarden.respond.policy import Ledger, NetworkView, judge_proposal, proposal_id
+from thingwarden.respond.rules import PolicySettings
 from thingwarden.serve.desk import Desk, Outcome
 from thingwarden.serve.entries import decision_entry, entry_from_record, genuine_decision, refusal_entry
 from thingwarden.serve.standing import StandingState
