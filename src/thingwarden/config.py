@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Annotated, Any, Final, Self
 
 from pydantic import BaseModel, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -22,6 +22,7 @@ from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
 from thingwarden.enforce_section import EnforceSettings
 from thingwarden.policy_file import load_policy
+from thingwarden.respond.playbook import Playbook, load_playbook, parse_playbook
 from thingwarden.respond.rules import PolicySettings
 from thingwarden.setting import (
     NETWORKS_ALLOWED,
@@ -30,6 +31,7 @@ from thingwarden.setting import (
     Networks,
     Problem,
     Section,
+    member_of,
     read_toml,
     setting,
 )
@@ -120,11 +122,26 @@ class SightingSettings(Section):
     )
 
 
+class Proposer(Enum):
+    """Who chooses among the acts that policy allows; the value is the setting's."""
+
+    PLAYBOOK = "playbook"
+    PLANNER = "planner"
+
+
 class PolicySection(Section):
     """What may be ordered without asking a person, and by whom acts are chosen."""
 
     file: FilePath | None = setting(
         None, "The policy; unset means the one that ships with the package.", "path of a TOML file"
+    )
+    playbook: FilePath | None = setting(
+        None, "The playbook; unset means the one that ships with the package.", "path of a TOML file"
+    )
+    proposer: Annotated[Proposer, member_of(Proposer)] = setting(
+        "playbook",
+        "Who chooses acts: the playbook, a table; or the planner, which weighs harm stopped against harmless traffic.",
+        "one of playbook, planner",
     )
 
 
@@ -311,6 +328,23 @@ def policy_settings(settings: Settings) -> PolicySettings:
         ConfigError: the policy file is refused.
     """
     return load_policy(settings.policy.file)
+
+
+def chosen_playbook(settings: PolicySection) -> Playbook:
+    """The playbook that the settings name, else the packaged one.
+
+    Raises:
+        ConfigError: it cannot be read, or a rule is refused; names the file and the rule.
+    """
+    file = settings.playbook
+    if file is None:
+        return load_playbook()
+    try:
+        return parse_playbook(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"playbook {file}", str(error), "check path, permission and encoding") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}, {error.what}", error.why, error.hint) from error
 
 
 def correlation_settings(settings: DetectSettings) -> CorrelationSettings:

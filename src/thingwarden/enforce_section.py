@@ -13,7 +13,7 @@ from pydantic import BeforeValidator
 
 from thingwarden.domain.response import ACTS_WITHIN, Act, Reach
 from thingwarden.enforce.backend import ENFORCER_KINDS
-from thingwarden.setting import ACTS_ALLOWED, Acts, FilePath, Section, read_tuple, setting
+from thingwarden.setting import ACTS_ALLOWED, Acts, FilePath, Section, member_of, read_tuple, setting
 
 
 def _backend_kind(value: object) -> object:
@@ -46,11 +46,6 @@ class StopRule(Enum):
     RELEASE = "release"
 
 
-def _named(kind: type[Enum]) -> BeforeValidator:
-    """Reads the value of an enumeration."""
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
-
-
 def _bound(default: int, description: str) -> Any:
     return setting(default, description, "whole number, 0 to 10000", ge=0, le=10_000)
 
@@ -58,7 +53,7 @@ def _bound(default: int, description: str) -> Any:
 class EnforceSettings(Section):
     """How decisions reach those who put them into force."""
 
-    by: Annotated[EnforcerKind, _named(EnforcerKind)] = setting(
+    by: Annotated[EnforcerKind, member_of(EnforcerKind)] = setting(
         "dry-run",
         "Who puts decisions into force: nobody, the dry run says what would be done; or the enforcer's own process.",
         f"one of {', '.join(item.value for item in EnforcerKind)}",
@@ -95,7 +90,7 @@ class EnforceSettings(Section):
         "User who may give orders to the processes, besides root and the one they run as.",
         "name of a user of this machine",
     )
-    on_stop: Annotated[StopRule, _named(StopRule)] = setting(
+    on_stop: Annotated[StopRule, member_of(StopRule)] = setting(
         "keep",
         "What a process does with the acts in force when it is stopped: keep them until they end, or release them.",
         f"one of {', '.join(item.value for item in StopRule)}",

@@ -1,6 +1,6 @@
 """The kernel: from scored words to orders, with no clock and no I/O.
 
-In: ``ScoredBatch | NetworkLearned | Tick | Explained | Receipt | OperatorAct`` and the instant.
+In: ``ScoredBatch | NetworkLearned | OrdersFollowed | Tick | Explained | Receipt | OperatorAct`` and the instant.
 Out: ``ApplyDecision | RevokeDecision | Explain | Record``.
 Must never: read a clock, wait, or do anything itself; the same events always give the same commands.
 """
@@ -19,6 +19,7 @@ import numpy.typing as npt
 from thingwarden.detect.attribution import Question
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.detect.verdict import FlowJudge
+from thingwarden.domain.address import IpAddress
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
@@ -28,7 +29,11 @@ from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Re
 from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal
 from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.word import Scores, WordBatch
+from thingwarden.respond.cost import estimate_cost
+from thingwarden.respond.cut import Ends, cut_by
 from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
+from thingwarden.respond.memory import TrafficMemory
+from thingwarden.respond.planner import plan_greedily
 from thingwarden.respond.playbook import Playbook, propose
 from thingwarden.respond.policy import Ledger, NetworkView, is_decided, judge_proposal, proposal_id
 from thingwarden.respond.protect import HostRoles, ProtectedHosts
@@ -44,10 +49,16 @@ _REMEMBERED: Final = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoredBatch:
-    """Words that the model has scored."""
+    """Words that the model has scored.
+
+    Attributes:
+        words, scores: n of them.
+        is_touched: bool (n,), as of ``Pipeline.touched``, before they were scored; None where no word is.
+    """
 
     words: WordBatch
     scores: Scores
+    is_touched: npt.NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +66,28 @@ class NetworkLearned:
     """What the edge has found out about the network and the enforcers; it takes the place of what it told before."""
 
     view: NetworkView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FollowedOrder:
+    """Where a decision stands that an earlier run or a person made, or that somebody else ended.
+
+    Attributes:
+        decision: signed by policy.
+        is_in_force: an enforcer has put it into force.
+        ended_at: aware UTC; None while it lives.
+    """
+
+    decision: Decision
+    is_in_force: bool
+    ended_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdersFollowed:
+    """What others did about decisions."""
+
+    orders: tuple[FollowedOrder, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +159,7 @@ class Record:
     entry: IncidentChange | Decision | Refusal | Receipt | OperatorAct
 
 
-Event: TypeAlias = ScoredBatch | NetworkLearned | Tick | Explained | Receipt | OperatorAct
+Event: TypeAlias = ScoredBatch | NetworkLearned | OrdersFollowed | Tick | Explained | Receipt | OperatorAct
 Command: TypeAlias = ApplyDecision | RevokeDecision | Explain | Record
 
 
@@ -144,6 +177,8 @@ class _Order:
     decision: Decision
     state: DecisionState
     is_in_force: bool = False
+    began_at: datetime | None = None
+    ended_at: datetime | None = None
 
 
 class Pipeline:
@@ -158,6 +193,7 @@ class Pipeline:
         correlation: how incidents begin and end.
         host_roles: what is known of the network's servers; empty by default.
         sightings: what others know about these flows; none by default.
+        is_greedy: whether the greedy planner proposes instead of the playbook.
     """
 
     def __init__(
@@ -171,13 +207,15 @@ class Pipeline:
         correlation: CorrelationSettings | None = None,
         host_roles: HostRoles | None = None,
         sightings: SightingBatch | None = None,
+        is_greedy: bool = False,
     ) -> None:
-        self._flows, self._devices, self._playbook = flows, devices, playbook
+        self._flows, self._devices, self._playbook, self._is_greedy = flows, devices, playbook, is_greedy
         self._policy = policy or PolicySettings()
         self._judge = FlowJudge(len(flows), calibration, is_timed=flows.is_timed)
         self._correlator = Correlator(calibration, devices, correlation, sightings)
         self._host_roles = host_roles or HostRoles()
         self._known = NetworkView()
+        self._memory = TrafficMemory()
         self._orders: dict[str, _Order] = {}
         self._held: dict[str, _Held] = {}
 
@@ -197,6 +235,10 @@ class Pipeline:
         if isinstance(event, NetworkLearned):
             self._known = event.view
             return []
+        if isinstance(event, OrdersFollowed):
+            for followed in event.orders:
+                self._follow(followed)
+            return []
         if isinstance(event, Tick):
             return self._end_idle(now) + self._expire(now)
         if isinstance(event, Explained):
@@ -205,6 +247,28 @@ class Pipeline:
         if isinstance(event, Receipt):
             return self._handle_receipt(event, now)
         return self._handle_operator(event, now)
+
+    def touched(self, words: WordBatch) -> npt.NDArray[np.bool_]:
+        """Words of flows that an act in force touched, bool (n,): they are evidence of nothing, and no habit.
+
+        The scorer is to judge them as probes. A word that starts a sentence is never among them, for it tells that a
+        device is new.
+        """
+        touched = np.zeros(len(words), dtype=np.bool_)
+        acting = [order for order in self._orders.values() if order.began_at is not None]
+        if not acting or not len(words):
+            return touched
+        ends = Ends.of_flows(self._flows, words.flow)
+        began_s = self._flows.started_at_s[words.flow]
+        ended_s = began_s + np.nan_to_num(self._flows.duration_s[words.flow])
+        spared = self._spared()
+        for order in acting:
+            since_s = order.began_at.timestamp() if order.began_at else 0.0
+            until_s = order.ended_at.timestamp() if order.ended_at else np.inf
+            is_meanwhile = (ended_s >= since_s) & (began_s <= until_s)
+            if is_meanwhile.any():
+                touched |= is_meanwhile & cut_by(order.decision.act, order.decision.target, ends, spared)
+        return touched & ~words.starts_sentence
 
     def held_flows(self) -> npt.NDArray[np.int64]:
         """Rows of the flows that an incident, or what may become one, still names; int64, some more than once."""
@@ -229,10 +293,12 @@ class Pipeline:
 
     def _handle_batch(self, batch: ScoredBatch) -> list[Command]:
         self._judge.update(batch.words, batch.scores)
-        innocent = self._judge.innocent(batch.words.flow[batch.words.is_close])
-        self._host_roles.observe(self._flows, innocent)
+        words, scores = batch.words, batch.scores
+        if batch.is_touched is not None and batch.is_touched.any():
+            words, scores = words.take(~batch.is_touched), scores.take(~batch.is_touched)
+        self._learn_from(words)
         commands: list[Command] = []
-        changes = self._correlator.update(batch.words, batch.scores, self._flows)
+        changes = self._correlator.update(words, scores, self._flows)
         self._judge.accuse(self._correlator.accusations())
         view = self._view() if changes else NetworkView()
         for change in changes:
@@ -243,6 +309,15 @@ class Pipeline:
                 commands += self._respond(change.incident, view, change.at)
         return commands + [Explain(question=question) for question in self._correlator.questions()]
 
+    def _learn_from(self, words: WordBatch) -> None:
+        """Servers, and what is usual, from flows that are above suspicion; each is counted once, for its originator."""
+        innocent = self._judge.innocent(words.flow[words.is_close])
+        self._host_roles.observe(self._flows, innocent)
+        counted = words.is_close & (words.is_orig | (self._flows.orig_is_local[words.flow] != 1))
+        rows = np.flatnonzero(counted)
+        rows = rows[np.isin(words.flow[rows], innocent)]
+        self._memory.observe(self._flows, words.flow[rows], words.known_at_s[rows])
+
     def _end_idle(self, now: datetime) -> list[Command]:
         """What nothing but the hour ends; an instant may lie half a microsecond after the word that it was taken from,
         which must not end what that word did not."""
@@ -251,13 +326,33 @@ class Pipeline:
 
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []
-        for proposal in propose(incident, self._playbook):
-            ledger = self._ledger()
-            if is_decided(proposal, ledger, at):
+        for proposal in self._proposals(incident, view, at):
+            if is_decided(proposal, self._ledger(), at):
                 continue
-            judged = judge_proposal(proposal, incident, view=view, ledger=ledger, settings=self._policy, now=at)
+            judged = self._judge_now(proposal, incident, view, at)
             commands += self._hold(judged, incident) if isinstance(judged, Refusal) else self._order(judged)
         return commands
+
+    def _proposals(self, incident: Incident, view: NetworkView, at: datetime) -> Sequence[Proposal]:
+        if not self._is_greedy:
+            return propose(incident, self._playbook)
+        return plan_greedily(
+            incident,
+            self._playbook,
+            allows=lambda proposal: isinstance(self._judge_now(proposal, incident, view, at), Decision),
+            estimate=lambda act, target: estimate_cost(act, target, incident, self._memory, self._spared()),
+        )
+
+    def _judge_now(self, proposal: Proposal, incident: Incident, view: NetworkView, at: datetime) -> Decision | Refusal:
+        cost = estimate_cost(proposal.act, proposal.target, incident, self._memory, self._spared())
+        return judge_proposal(
+            proposal, incident, view=view, ledger=self._ledger(), settings=self._policy, now=at, cost=cost
+        )
+
+    def _spared(self) -> frozenset[IpAddress]:
+        """Hosts that a quarantined device goes on to reach."""
+        learned = frozenset(self._host_roles.protected().roles)
+        return learned | self._known.protected_addresses | self._policy.protected_addresses
 
     def _order(self, decision: Decision) -> list[Command]:
         self._orders[decision.decision_id] = _Order(decision, DecisionState.APPROVED)
@@ -278,10 +373,23 @@ class Pipeline:
         cause = _CAUSES.get(receipt.status)
         if order is not None and cause is not None:
             order.state = next_state(order.state, cause)
-            order.is_in_force = order.is_in_force or receipt.status is ReceiptStatus.APPLIED
+            if receipt.status is ReceiptStatus.APPLIED and order.began_at is None:
+                order.is_in_force, order.began_at = True, order.decision.decided_at
             if order.state in FINAL_STATES:
-                order.is_in_force = False
+                order.is_in_force, order.ended_at = False, now
         return [Record(at=now, entry=receipt)]
+
+    def _follow(self, followed: FollowedOrder) -> None:
+        """Know an order of somebody else as if it were ours, and that ours was ended by somebody else."""
+        decision, ended_at = followed.decision, followed.ended_at
+        order = self._orders.get(decision.decision_id)
+        if order is None:
+            order = self._orders[decision.decision_id] = _Order(decision, DecisionState.ACTIVE)
+        if followed.is_in_force and order.began_at is None:
+            order.began_at = decision.decided_at
+        order.is_in_force = order.began_at is not None and ended_at is None
+        if ended_at is not None and order.state not in FINAL_STATES:
+            order.state, order.ended_at = DecisionState.EXPIRED, ended_at
 
     def _handle_operator(self, act: OperatorAct, now: datetime) -> list[Command]:
         commands: list[Command] = [Record(at=now, entry=act)]
@@ -319,9 +427,11 @@ class Pipeline:
         return commands
 
     def _is_forgotten(self, order: _Order, at: datetime) -> bool:
-        """Only when it would be over too, so that what a person revoked is not ordered again before."""
+        """An hour after it would be over: what a person revoked is not ordered again before, and a flow that it touched
+        may close late."""
         decision = order.decision
-        return order.state in FINAL_STATES and max(decision.decided_at + _REMEMBERED, decision.expires_at) < at
+        ended_at = max(decision.decided_at, decision.expires_at, order.ended_at or decision.expires_at)
+        return order.state in FINAL_STATES and ended_at + _REMEMBERED < at
 
     def _ledger(self) -> Ledger:
         kept = [order for order in self._orders.values() if order.state is not DecisionState.FAILED]

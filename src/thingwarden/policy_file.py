@@ -33,6 +33,7 @@ from thingwarden.setting import (
     Networks,
     Problem,
     Section,
+    member_of,
     read_act,
     read_toml,
     read_tuple,
@@ -96,14 +97,10 @@ def _day(value: object) -> object:
     return value
 
 
-def _role(value: object) -> object:
-    return DeviceRole(value) if isinstance(value, str) else value
-
-
 def _role_limits(value: object) -> object:
     if not isinstance(value, Mapping):
         return value
-    return {_role(name): read_act(act) for name, act in value.items()}
+    return {DeviceRole(name): read_act(act) for name, act in value.items()}
 
 
 _Label = Annotated[str, BeforeValidator(_label)]
@@ -176,7 +173,7 @@ class DeviceEntry(Section):
     label: _Label = Field(description="What people call it.", json_schema_extra={"allowed": "1 to 64 characters"})
     hosts: DeviceNames = setting([], "The device's addresses and MACs.", DEVICES_ALLOWED)
     vendors: _Vendors = setting([], "All devices of these vendors.", _VENDORS_ALLOWED)
-    role: Annotated[DeviceRole, BeforeValidator(_role)] = setting("other", "What it is for.", _ROLES_ALLOWED)
+    role: Annotated[DeviceRole, member_of(DeviceRole)] = setting("other", "What it is for.", _ROLES_ALLOWED)
     is_monitored: bool = setting(False, "Order nothing against it but notifications.", "true, false")
     automatic_up_to: _ActName | None = setting(
         None, "The most drastic act against it that needs no approval.", ACTS_ALLOWED

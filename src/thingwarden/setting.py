@@ -10,6 +10,7 @@ import ipaddress
 import re
 import tomllib
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -60,6 +61,11 @@ def read_act(value: object) -> object:
 
 def _path(value: object) -> object:
     return Path(value).expanduser() if isinstance(value, str) and value else value
+
+
+def member_of(kind: type[Enum]) -> BeforeValidator:
+    """Reads a name as the member of an enumeration; anything else stays as it is."""
+    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
 
 
 def read_tuple(value: object) -> object:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -113,7 +113,7 @@ class FlowWordEncoder:
         """Yield the words of the flows, at most ``chunk_words`` at a time."""
         words = self._words(flows)
         for start in range(0, len(words), chunk_words):
-            yield take_words(words, slice(start, start + chunk_words))
+            yield words.take(slice(start, start + chunk_words))
 
     def _words(self, flows: FlowBatch) -> WordBatch:
         rows = []
@@ -147,11 +147,6 @@ class FlowWordEncoder:
 
 def _address(halves: npt.NDArray[np.uint64]) -> IpAddress:
     return address_from_words(int(halves[0]), int(halves[1]))
-
-
-def take_words(words: WordBatch, rows: slice | npt.NDArray[Any]) -> WordBatch:
-    """The words at ``rows``."""
-    return WordBatch(**{item.name: getattr(words, item.name)[rows] for item in fields(WordBatch)})
 
 
 def build_scores(

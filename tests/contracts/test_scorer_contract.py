@@ -13,7 +13,7 @@ from thingwarden.domain.ports import Scorer
 from thingwarden.domain.taxonomy import CLASSES, TON_CLASSES, AttackClass
 from thingwarden.domain.word import ROLES, Scores, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
-from thingwarden.testing import ScriptedScorer, take_words
+from thingwarden.testing import ScriptedScorer
 
 WIDTHS = {"class_probability": len(CLASSES), "ton_probability": len(TON_CLASSES), "role_probability": len(ROLES)}
 
@@ -55,7 +55,7 @@ def test_every_word_gets_one_row_of_every_score(scorer: Scorer, words: WordBatch
 
 
 def test_no_words_give_no_scores(scorer: Scorer, words: WordBatch) -> None:
-    scores = scorer.score(take_words(words, slice(0, 0)))
+    scores = scorer.score(words.take(slice(0, 0)))
     assert scores.class_probability.shape == (0, len(CLASSES))
 
 
@@ -64,7 +64,7 @@ def test_splitting_changes_no_score(scorer: Scorer, words: WordBatch, chunk_word
     scorer.reset()
     whole = scorer.score(words)
     scorer.reset()
-    parts = [scorer.score(take_words(words, slice(at, at + chunk_words))) for at in range(0, len(words), chunk_words)]
+    parts = [scorer.score(words.take(slice(at, at + chunk_words))) for at in range(0, len(words), chunk_words)]
     for item in fields(Scores):
         joined = np.concatenate([getattr(part, item.name) for part in parts])
         np.testing.assert_allclose(joined, getattr(whole, item.name), atol=1e-5, rtol=1e-5)
@@ -74,6 +74,6 @@ def test_a_later_word_changes_no_earlier_score(scorer: Scorer, words: WordBatch)
     scorer.reset()
     whole = scorer.score(words)
     scorer.reset()
-    first = scorer.score(take_words(words, slice(0, 90)))
+    first = scorer.score(words.take(slice(0, 90)))
     np.testing.assert_allclose(first.class_probability, whole.class_probability[:90], atol=1e-5)
     np.testing.assert_allclose(first.surprise_nats, whole.surprise_nats[:90], atol=1e-4, rtol=1e-5)

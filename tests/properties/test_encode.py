@@ -18,7 +18,6 @@ from thingwarden.domain.word import WordBatch
 from thingwarden.encode import neighbours, rhythm, sentence
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.word import known_at_s
-from thingwarden.testing import take_words
 
 few = settings(max_examples=12, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 seeds = st.integers(0, 2**32 - 1)
@@ -84,7 +83,7 @@ def test_an_opening_word_is_the_same_whatever_the_outcome(seed: int, row: int, s
 
 
 def _up_to(words: WordBatch, before_s: float) -> WordBatch:
-    return take_words(words, words.known_at_s < before_s)
+    return words.take(words.known_at_s < before_s)
 
 
 @few
@@ -135,7 +134,7 @@ def test_probes_change_no_other_word(seed: int, overflows: bool, chunk_words: in
     with small_tables(53 if overflows else 4096):
         probed, plain = encode(flows, chunk_words), encode(replace(flows, milestones=None))
     assert probed.is_probe.sum() > 20
-    assert_same_words(take_words(probed, ~probed.is_probe), plain)
+    assert_same_words(probed.take(~probed.is_probe), plain)
 
 
 @few

@@ -20,7 +20,6 @@ from thingwarden.testing import (
     build_devices,
     build_flows,
     build_scores,
-    take_words,
 )
 
 A, B = "192.168.1.10", "192.168.1.11"
@@ -54,7 +53,7 @@ def test_the_scripted_scorer_forgets_nothing_and_depends_on_no_chunk() -> None:
     scorer = ScriptedScorer({1: (0.9, AttackClass.C2)})
     whole = scorer.score(words).malicious_probability
     scorer.reset()
-    parts = [scorer.score(take_words(words, slice(n, n + 1))).malicious_probability for n in range(len(words))]
+    parts = [scorer.score(words.take(slice(n, n + 1))).malicious_probability for n in range(len(words))]
     assert np.array_equal(whole, np.concatenate(parts))
     assert whole[words.flow == 1].min() > 0.89
 

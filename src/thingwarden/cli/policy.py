@@ -153,11 +153,11 @@ def run_tests(invocation: Invocation, cases: tuple[Path, ...]) -> None:
 @click.pass_obj
 def export(invocation: Invocation, cacao: bool) -> None:
     """Write the playbook, with the bounds that policy sets it, as JSON to stdout."""
-    from thingwarden.config import policy_settings
-    from thingwarden.respond.playbook import load_playbook
+    from thingwarden.config import chosen_playbook, policy_settings
     from thingwarden.serve.cacao import encode_cacao
 
-    data = encode_cacao(load_playbook(), policy_settings(invocation.loaded.settings))
+    settings = invocation.loaded.settings
+    data = encode_cacao(chosen_playbook(settings.policy), policy_settings(settings))
     click.echo(json.dumps(data, indent=None if invocation.wants_json else 2))
 
 

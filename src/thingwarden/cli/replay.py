@@ -157,16 +157,16 @@ def compose_replay(
 def plan_from_settings(settings: Settings, artifact: Artifact) -> ReplayPlan:
     """How to judge by the settings, without anything that others know."""
     from thingwarden import config
-    from thingwarden.respond.playbook import load_playbook
     from thingwarden.respond.protect import LOCAL_NETWORKS
     from thingwarden.serve.replay import ReplayPlan
 
     return ReplayPlan(
         calibration=config.adjust_calibration(artifact.calibration, settings.detect),
-        playbook=load_playbook(),
+        playbook=config.chosen_playbook(settings.policy),
         policy=config.policy_settings(settings),
         correlation=config.correlation_settings(settings.detect),
         local_networks=(*LOCAL_NETWORKS, *settings.network.local_prefixes),
+        is_greedy=settings.policy.proposer is config.Proposer.PLANNER,
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,8 @@ class WordBatch:
         device: int32 (n,), index of the device whose sentence the word belongs to; 0 is ``UNATTRIBUTED``.
         flow: int64 (n,), row of the flow in the ``FlowBatch`` that was encoded.
         is_close: bool (n,), true for the word that tells the flow's outcome, false for its opening and its probes.
-        is_probe: bool (n,), true for the words that are never remembered.
+        is_probe: bool (n,), true for the words that are never remembered: probes, and words of flows that an act of
+            ours touched.
         is_orig: bool (n,), whether the device is the flow's originator.
         known_at_s: float64 (n,), Unix seconds at which the word could first be known; never falls.
         starts_sentence: bool (n,), whether the device's state must be cleared before this word.
@@ -46,6 +47,10 @@ class WordBatch:
 
     def __len__(self) -> int:
         return len(self.flow)
+
+    def take(self, rows: slice | npt.NDArray[Any]) -> WordBatch:
+        """The words at ``rows`` (indices, a mask or a slice), in that order."""
+        return WordBatch(**{item.name: getattr(self, item.name)[rows] for item in fields(WordBatch)})
 
     @classmethod
     def concatenate(cls, chunks: Iterable[WordBatch]) -> WordBatch:
@@ -74,6 +79,10 @@ class Scores:
     ton_probability: npt.NDArray[np.float32]
     role_probability: npt.NDArray[np.float32]
     surprise_nats: npt.NDArray[np.float32]
+
+    def take(self, rows: slice | npt.NDArray[Any]) -> Scores:
+        """The scores at ``rows`` (indices, a mask or a slice), in that order."""
+        return Scores(**{item.name: getattr(self, item.name)[rows] for item in fields(Scores)})
 
     @property
     def malicious_probability(self) -> npt.NDArray[np.float32]:

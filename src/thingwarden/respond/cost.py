@@ -57,9 +57,7 @@ def touches(target: Target, contact: Contact) -> bool:
     )
 
 
-def _cost(
-    act: Act, target: Target, incident: Incident, remembered: Remembered, spared: frozenset[IpAddress]
-) -> Cost:
+def _cost(act: Act, target: Target, incident: Incident, remembered: Remembered, spared: frozenset[IpAddress]) -> Cost:
     is_cut = cut_by(act, target, remembered.ends, spared)
     is_own = involves(incident.device, remembered.ends)
     counts = np.ceil(remembered.flow_count).astype(np.int64)

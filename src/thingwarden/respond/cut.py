@@ -80,8 +80,9 @@ def _between(device: Device, target: Target, ends: Ends) -> Mask:
     answered = _is_device(device, ends.resp_mac, ends.resp_address)
     if target.peer is None:
         return answered if target.is_inbound else begun
-    outward, inward = begun & _is_address(ends.resp_address, target.peer), answered & _is_address(
-        ends.orig_address, target.peer
+    outward, inward = (
+        begun & _is_address(ends.resp_address, target.peer),
+        answered & _is_address(ends.orig_address, target.peer),
     )
     if target.is_inbound:
         return inward
@@ -99,9 +100,7 @@ def _is_service(target: Target, ends: Ends) -> Mask:
 
 def _is_device(device: Device, mac: npt.NDArray[np.uint64], address: npt.NDArray[np.uint64]) -> Mask:
     """By MAC where both sides know one; by address else."""
-    by_address = (
-        np.zeros(len(mac), dtype=np.bool_) if device.address is None else _is_address(address, device.address)
-    )
+    by_address = np.zeros(len(mac), dtype=np.bool_) if device.address is None else _is_address(address, device.address)
     if device.mac is None:
         return by_address
     return np.asarray(np.where(mac != 0, mac == np.uint64(int(device.mac.replace(":", ""), 16)), by_address))

@@ -34,7 +34,7 @@ class Remembered:
 
     Attributes:
         ends: who talked to whom.
-        flow_count: float64 (n,), harmless flows in an hour: the latest, or an hour's mean of the week where that is more.
+        flow_count: float64 (n,), harmless flows in an hour: the latest, or the week's mean where that is more.
         over_s: seconds that were looked at.
     """
 
@@ -57,16 +57,22 @@ class TrafficMemory:
     def __len__(self) -> int:
         return len(self._row)
 
-    def observe(self, flows: FlowBatch, rows: npt.NDArray[np.int64], at_s: float) -> None:
+    def observe(self, flows: FlowBatch, rows: npt.NDArray[np.int64], at_s: npt.NDArray[np.float64]) -> None:
         """Take in finished flows, none of which is suspect or was touched by an act.
 
         Args:
             flows: the batch or store.
-            rows: of the flows.
-            at_s: Unix seconds; what is earlier than told before counts as now.
+            rows: of n flows.
+            at_s: float64 (n,), Unix seconds at which their end was known; never falls.
         """
         if not len(rows):
             return
+        minutes = np.floor(at_s / _MINUTE_S)
+        places = np.flatnonzero(np.append(True, minutes[1:] != minutes[:-1]))
+        for part, began_s in zip(np.split(rows, places[1:]), at_s[places].tolist(), strict=True):
+            self._count(flows, part, began_s)
+
+    def _count(self, flows: FlowBatch, rows: npt.NDArray[np.int64], at_s: float) -> None:
         self._turn(at_s)
         found, counts = np.unique(_keys(flows, rows), axis=0, return_counts=True)
         for key, count in zip(found, counts.tolist(), strict=True):
@@ -84,10 +90,8 @@ class TrafficMemory:
             return None
         count = len(self._row)
         minute, day = int(at_s // _MINUTE_S), int(at_s // _DAY_S)
-        minutes = [n for n in range(max(self._minute - MINUTES + 1, 0), min(minute, self._minute + 1))]
-        days = [n for n in range(max(self._day - DAYS + 1, 0), min(day, self._day + 1))]
-        minutes = [n for n in minutes if (n + 1) * _MINUTE_S > self._first_at_s]
-        days = [n for n in days if (n + 1) * _DAY_S > self._first_at_s]
+        minutes = _within(self._minute - MINUTES + 1, min(minute, self._minute + 1), self._first_at_s, _MINUTE_S)
+        days = _within(self._day - DAYS + 1, min(day, self._day + 1), self._first_at_s, _DAY_S)
         if not minutes and not days:
             return None
         latest = self._minutes[:count, [n % MINUTES for n in minutes]].sum(axis=1).astype(np.float64)
@@ -135,6 +139,11 @@ class TrafficMemory:
             column[: len(kept)] = column[kept]
             column[len(kept) :] = 0
         self._row = {self._keys[row].tobytes(): row for row in range(len(kept))}
+
+
+def _within(first: int, beyond: int, since_s: float, length_s: float) -> list[int]:
+    """Numbers of the minutes or days that do not all lie before an instant."""
+    return [number for number in range(first, beyond) if (number + 1) * length_s > since_s]
 
 
 def _keys(flows: FlowBatch, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

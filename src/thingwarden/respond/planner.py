@@ -77,9 +77,7 @@ def plan_greedily(
     return (told, *sorted(chosen, key=lambda item: item.act.severity))
 
 
-def _gain(
-    item: Proposal, incident: Incident, left: dict[int, float], total: float, estimate: Estimates
-) -> float:
+def _gain(item: Proposal, incident: Incident, left: dict[int, float], total: float, estimate: Estimates) -> float:
     """Harm stopped, less what it costs, in flows."""
     stopped = sum(left[index] * _stopped(item, contact) for index, contact in enumerate(incident.contacts))
     if item.act in (Act.QUARANTINE, Act.ISOLATE):

@@ -299,8 +299,20 @@ def _own_effect_reasons(proposal: Proposal, device: Device, ledger: Ledger, now:
         if item.decision_id in ledger.in_force and item.act is not Act.NOTIFY and item.expires_at > now
         if item.target.device == device
     ]
-    if hampering and proposal.act.severity > max(item.act.severity for item in hampering):
+    if not hampering or proposal.act.severity <= max(item.act.severity for item in hampering):
+        return
+    if proposal.target.peer is None or any(_hampers(item, proposal.target) for item in hampering):
         yield "an act is already in force on this device, so its traffic now is no evidence for a harder one"
+
+
+def _hampers(item: Decision, target: Target) -> bool:
+    """Whether an act in force touches traffic of its device that another target names too."""
+    held = item.target
+    if item.act in (Act.QUARANTINE, Act.ISOLATE):
+        return True
+    if None not in (held.peer, target.peer) and plain_address(held.peer) != plain_address(target.peer):  # type: ignore[arg-type]
+        return False
+    return held.port is None or target.port is None or (held.proto, held.port) == (target.proto, target.port)
 
 
 def _blast_reasons(

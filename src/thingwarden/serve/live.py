@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
@@ -36,6 +36,7 @@ from thingwarden.pipeline import (
     Explain,
     Explained,
     NetworkLearned,
+    OrdersFollowed,
     Pipeline,
     Record,
     RevokeDecision,
@@ -45,6 +46,7 @@ from thingwarden.pipeline import (
 from thingwarden.respond.policy import NetworkView
 from thingwarden.respond.protect import HostRoles
 from thingwarden.serve.explain import Steps
+from thingwarden.serve.following import JournalFollower
 from thingwarden.serve.logbook import Logbook
 from thingwarden.serve.replay import DeviceSummary, ReplayPlan
 from thingwarden.serve.store import Journal, JournalEntry
@@ -212,12 +214,15 @@ class Live:
             policy=plan.policy,
             correlation=plan.correlation,
             host_roles=HostRoles(plan.local_networks),
+            is_greedy=plan.is_greedy,
         )
         self._learn = learn
         self._book = Logbook(journal, key)
+        self._follower = None if journal is None else JournalFollower(journal, key)
         self._stamps = [0.0, 0.0, 0.0, 0.0]  # read, metered, encoded, scored
         self._asked: deque[tuple[Question, Steps]] = deque()
         self._trouble = ""  # why the journal could not be written when last tried
+        self._unread = ""  # why the journal could not be read when last tried
         self._refused = ""  # why the enforcer could not say what is in force when last asked
         self._unconfirmed: set[str] = set()
         self._packet_count = self._flow_count = self._word_count = self._hastened_count = 0
@@ -234,6 +239,7 @@ class Live:
         tick_due_s = write_due_s = 0.0
         poll_due_s = time.monotonic() + POLL_S
         self._handle(NetworkLearned(view=self._learn()))
+        self._keep_up()
         while not (is_over or is_stopped()):
             read = self._source.read(0.0 if self._asked else WAIT_S)
             is_over = read.is_over
@@ -277,9 +283,12 @@ class Live:
             if not len(words):
                 continue
             self._stamps[2] = self._clock()
+            is_touched = self._pipeline.touched(words)
+            if is_touched.any():
+                words = replace(words, is_probe=words.is_probe | is_touched)
             scores = self._scorer.score(words)
             self._stamps[3] = self._clock()
-            self._handle(ScoredBatch(words=words, scores=scores))
+            self._handle(ScoredBatch(words=words, scores=scores, is_touched=is_touched))
             closed = np.unique(words.flow[words.is_close])
             self._meter.disown(closed)
             self._store.tell(closed)
@@ -306,6 +315,7 @@ class Live:
     def _poll(self) -> None:
         """Ask what is really in force; what was pending may be by now."""
         self._handle(NetworkLearned(view=self._learn()))
+        self._keep_up()
         try:
             held = self._enforcer.in_force(self._now())
         except EnforcementError as error:
@@ -318,6 +328,21 @@ class Live:
             if receipt.decision_id in self._unconfirmed:
                 self._unconfirmed.discard(receipt.decision_id)
                 self._handle(receipt)
+
+    def _keep_up(self) -> None:
+        """Learn what people and earlier runs did about decisions; a journal that cannot be read is told of."""
+        if self._follower is None:
+            return
+        try:
+            orders = self._follower.news(self._now())
+        except ThingwardenError as error:
+            if str(error) != self._unread:
+                self._tell(error)
+            self._unread = str(error)
+            return
+        self._unread = ""
+        if orders:
+            self._handle(OrdersFollowed(orders=orders))
 
     def _make_room(self, count: int) -> None:
         """Have as many rows free as packets may need; flows that ended are told before their time if it must be."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from pydantic import BeforeValidator, Field, ValidationError
 
@@ -22,13 +22,20 @@ from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.respond.policy import NetworkView
 from thingwarden.respond.rehearse import Rehearsal, Verdict, rehearse
 from thingwarden.respond.rules import PolicySettings
-from thingwarden.setting import Address, Addresses, Mac, Macs, Section, read_act, read_toml, read_tuple, setting
+from thingwarden.setting import (
+    Address,
+    Addresses,
+    Mac,
+    Macs,
+    Section,
+    member_of,
+    read_act,
+    read_toml,
+    read_tuple,
+    setting,
+)
 
 CASES_VERSION: Final = 1
-
-
-def _member(kind: Any) -> BeforeValidator:
-    return BeforeValidator(lambda value: kind(value) if isinstance(value, str) else value)
 
 
 def _utc(value: object) -> object:
@@ -49,12 +56,12 @@ class _Case(Section):
     name: str
     why: str = ""
     act: Annotated[Act, BeforeValidator(read_act)]
-    expect: Annotated[Verdict, _member(Verdict)]
+    expect: Annotated[Verdict, member_of(Verdict)]
     reason: str = ""
     address: Address | None = None
     mac: Mac | None = None
-    role: Annotated[Role, _member(Role)] = Role.OFFENDER
-    attack: Annotated[AttackClass, _member(AttackClass)] = AttackClass.C2
+    role: Annotated[Role, member_of(Role)] = Role.OFFENDER
+    attack: Annotated[AttackClass, member_of(AttackClass)] = AttackClass.C2
     peer: Address | None = None
     proto: str | None = None
     port: int | None = None
@@ -66,7 +73,7 @@ class _Case(Section):
     learned: Addresses = ()
     learned_macs: Macs = ()
     named: Addresses = ()
-    reaches: Annotated[tuple[Annotated[Reach, _member(Reach)], ...], BeforeValidator(read_tuple)] | None = None
+    reaches: Annotated[tuple[Annotated[Reach, member_of(Reach)], ...], BeforeValidator(read_tuple)] | None = None
 
 
 class _Cases(Section):

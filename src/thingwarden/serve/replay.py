@@ -100,6 +100,7 @@ class ReplayPlan:
         indicators: lists of what is known to be bad.
         names: names on those lists that a sensor heard in the same traffic.
         link_watch: hears what the source's frames say about the link while they are read.
+        is_greedy: whether the greedy planner proposes instead of the playbook.
     """
 
     calibration: Calibration
@@ -112,6 +113,7 @@ class ReplayPlan:
     indicators: IndicatorSet | None = None
     names: HeardNames | None = None
     link_watch: LinkWatch | None = None
+    is_greedy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,6 +245,7 @@ class Replay:
             correlation=self._plan.correlation,
             host_roles=HostRoles(self._plan.local_networks),
             sightings=self._sightings(flows),
+            is_greedy=self._plan.is_greedy,
         )
         closings = self._judge(pipeline, flows)
         result = self._result(pipeline, flows, closings, read_s, perf_counter() - started - read_s)

@@ -198,6 +198,12 @@ class Journal:
                 entry = JournalEntry(at=at, kind=kind, subject=about, incident=found_incident, body=json.loads(body))
                 yield WrittenEntry(number=number, digest=digest, entry=entry)
 
+    def head_number(self) -> int:
+        """Number of the latest entry, 0 where there is none."""
+        with self._explained():
+            found = self._connection.execute("SELECT max(number) FROM entry").fetchone()
+        return int(found[0] or 0)
+
     def entries(
         self, kind: str | None = None, incident: str | None = None, subject: str | None = None
     ) -> Iterator[JournalEntry]:

@@ -16,7 +16,7 @@ from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason, Role, Severity
 from thingwarden.domain.taxonomy import CLASSES, AttackClass
 from thingwarden.domain.word import WordBatch
-from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows, take_words
+from thingwarden.testing import FlowSpec, FlowWordEncoder, ScriptedScorer, build_devices, build_flows
 
 CALIBRATION = Calibration()
 BOT, CAMERA, SERVER = "192.168.1.195", "192.168.1.20", "185.244.25.235"
@@ -196,7 +196,7 @@ def _with_probes(words: WordBatch, each: int) -> WordBatch:
     """Every opening followed by ``each`` probes of its flow at the same instant."""
     rows = np.repeat(np.arange(len(words)), np.where(words.is_close, 1, 1 + each))
     is_probe = np.append(False, rows[1:] == rows[:-1])
-    return replace(take_words(words, rows), is_probe=is_probe)
+    return replace(words.take(rows), is_probe=is_probe)
 
 
 def test_quiet_probes_change_no_incident() -> None:

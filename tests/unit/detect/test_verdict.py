@@ -13,7 +13,7 @@ from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.errors import InputError
 from thingwarden.domain.taxonomy import CLASS_INDEX, AttackClass
 from thingwarden.domain.word import ROLES, Scores, WordBatch
-from thingwarden.testing import FlowSpec, FlowWordEncoder, build_devices, build_flows, build_scores, take_words
+from thingwarden.testing import FlowSpec, FlowWordEncoder, build_devices, build_flows, build_scores
 
 A, B = "192.168.1.10", "192.168.1.11"
 DEVICES = build_devices([A, B])
@@ -29,7 +29,7 @@ def judge_alone(words: WordBatch, scores: Scores, calibration: Calibration | Non
 def test_opening_words_judge_nothing() -> None:
     flows = build_flows([FlowSpec(orig=A)])
     (words,) = FlowWordEncoder(DEVICES).encode(flows)
-    opening = take_words(words, slice(0, 1))
+    opening = words.take(slice(0, 1))
     verdicts = judge_alone(opening, build_scores(1, 1.0))
     assert np.isnan(verdicts.malicious_probability[0])
     assert not verdicts.is_malicious[0]

@@ -19,7 +19,6 @@ from thingwarden.domain.word import UNATTRIBUTED, WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import FIELD_NAMES
 from thingwarden.model.habit import LEAST_CLEAN_WORDS, QUARANTINE_S, HabitMemory
-from thingwarden.testing import take_words
 from thingwarden.train.export import export_habit
 from thingwarden.train.finetune import OUTCOME_FIELDS
 
@@ -49,7 +48,7 @@ def observe(
     found = []
     for at in range(0, len(words), chunk_words):
         part = slice(at, at + chunk_words)
-        chunk = take_words(words, part)
+        chunk = words.take(part)
         found.append(habit.observe(chunk, log_odds[part], summaries[part], before))
         before[chunk.device] = summaries[part]
     return np.concatenate(found)
@@ -87,7 +86,7 @@ def one_device(words: WordBatch, every_s: float) -> WordBatch:
     """Flows that begin alike over and over, by one device."""
     opening = np.flatnonzero(words.is_close & (words.device != UNATTRIBUTED))[:1]
     count = 600
-    many = take_words(words, np.repeat(opening, count))
+    many = words.take(np.repeat(opening, count))
     return replace(
         many,
         device=np.ones(count, dtype=np.int32),

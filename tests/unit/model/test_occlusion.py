@@ -16,7 +16,6 @@ from thingwarden.encode.vocabulary import FIELD_NAMES, Vocabulary
 from thingwarden.model.artifact import Artifact, load_artifact
 from thingwarden.model.occlusion import QUIET_PROBABILITY, STRIDE_WORDS, Passage, RecallingScorer
 from thingwarden.model.scorer import FlowScorer
-from thingwarden.testing import take_words
 
 WINDOW, REACH = 12, 9
 
@@ -64,7 +63,7 @@ def test_what_is_recalled_was_said_and_scores_the_same(
     assert np.bincount(words.device).max() > 4 * STRIDE_WORDS
     scorer, rng, asked = recalling(artifact), np.random.default_rng(2), 0
     for at in range(0, len(words), chunk_words):
-        part = take_words(words, slice(at, at + chunk_words))
+        part = words.take(slice(at, at + chunk_words))
         scores = scorer.score(part)
         for item in fields(Scores):
             expected = getattr(whole, item.name)[at : at + chunk_words]
@@ -103,7 +102,7 @@ def test_the_context_is_as_long_however_the_words_came(artifact: Artifact, words
     for chunk_words in (1, 50, until):
         scorer = recalling(artifact)
         for at in range(0, until, chunk_words):
-            scorer.score(take_words(words, slice(at, min(at + chunk_words, until))))
+            scorer.score(words.take(slice(at, min(at + chunk_words, until))))
         context = scorer.recall_context(device, number)
         assert context is not None
         lengths.add(len(context))
@@ -137,8 +136,8 @@ def test_exchanged_fields_and_dropped_words_change_the_answer(artifact: Artifact
 def test_what_is_not_remembered_is_not_made_up(artifact: Artifact, words: WordBatch) -> None:
     scorer = recalling(artifact)
     assert scorer.recall(1, 1) is None
-    scorer.score(take_words(words, slice(0, 1500)))
-    scorer.score(take_words(words, slice(1500, 1501)))
+    scorer.score(words.take(slice(0, 1500)))
+    scorer.score(words.take(slice(1500, 1501)))
     assert scorer.recall(1, 2) is None, "too long ago"
     assert scorer.recall(1, 10_000) is None, "not said yet"
     assert scorer.recall(0, 1) is None, "nobody's sentence"
@@ -159,10 +158,10 @@ def test_probes_are_scored_and_never_recalled(artifact: Artifact, chunk_words: i
     encoder = SentenceEncoder(Vocabulary.from_json(artifact.vocabulary))
     flows = with_milestones(random_flows(1, 300 if chunk_words == 1 else 900, hosts=3))
     words = join_chunks(encoder.encode(flows))
-    said = take_words(words, ~words.is_probe)
+    said = words.take(~words.is_probe)
     whole, scorer = FlowScorer(artifact).score(words), recalling(artifact)
     for at in range(0, len(words), chunk_words):
-        part = take_words(words, slice(at, at + chunk_words))
+        part = words.take(slice(at, at + chunk_words))
         scores = scorer.score(part)
         expected = whole.class_probability[at : at + chunk_words]
         np.testing.assert_allclose(scores.class_probability, expected, atol=1e-5)
@@ -182,9 +181,9 @@ def test_of_forgotten_flows_only_the_words_are_remembered(artifact: Artifact, wo
     count = int((words.device == 1).sum())
     before = scorer.recall(1, count)
     assert before is not None
-    scorer.score(take_words(words, slice(0, 0)))
+    scorer.score(words.take(slice(0, 0)))
     scorer.forget_flows(before.flow[:3], 900, 0)
-    scorer.score(take_words(words, slice(0, 1)))
+    scorer.score(words.take(slice(0, 1)))
     after = scorer.recall(1, count)
     assert after is not None
     assert (after.fields == before.fields).all()

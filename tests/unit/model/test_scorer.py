@@ -16,7 +16,6 @@ from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import FIELD_NAMES
 from thingwarden.model.artifact import Artifact
 from thingwarden.model.scorer import SLICE_WORDS, FlowScorer
-from thingwarden.testing import take_words
 
 pytestmark = pytest.mark.torch
 
@@ -36,7 +35,7 @@ def words() -> WordBatch:
 
 
 def in_chunks(scorer: FlowScorer, words: WordBatch, chunk_words: int) -> Scores:
-    parts = [scorer.score(take_words(words, slice(at, at + chunk_words))) for at in range(0, len(words), chunk_words)]
+    parts = [scorer.score(words.take(slice(at, at + chunk_words))) for at in range(0, len(words), chunk_words)]
     return Scores(**{item.name: np.concatenate([getattr(p, item.name) for p in parts]) for item in fields(Scores)})
 
 
@@ -54,13 +53,13 @@ def test_the_cut_of_a_chunk_changes_no_score(artifact: Artifact, words: WordBatc
 
 
 def test_one_word_at_a_time_gives_the_same_scores(artifact: Artifact, words: WordBatch) -> None:
-    few = take_words(words, slice(0, 200))
+    few = words.take(slice(0, 200))
     assert_close(in_chunks(FlowScorer(artifact), few, 1), FlowScorer(artifact).score(few))
 
 
 def test_the_order_of_devices_within_a_chunk_changes_no_score(artifact: Artifact, words: WordBatch) -> None:
     by_device = np.argsort(words.device, kind="stable")
-    whole, sorted_scores = FlowScorer(artifact).score(words), FlowScorer(artifact).score(take_words(words, by_device))
+    whole, sorted_scores = FlowScorer(artifact).score(words), FlowScorer(artifact).score(words.take(by_device))
     for item in fields(Scores):
         np.testing.assert_allclose(
             getattr(sorted_scores, item.name), getattr(whole, item.name)[by_device], atol=1e-5, rtol=1e-5
@@ -68,12 +67,12 @@ def test_the_order_of_devices_within_a_chunk_changes_no_score(artifact: Artifact
 
 
 def test_a_sentence_that_starts_knows_nothing_of_the_one_before(artifact: Artifact, words: WordBatch) -> None:
-    one_device = take_words(words, words.device == 1)
+    one_device = words.take(words.device == 1)
     starts = np.zeros(len(one_device), dtype=bool)
     starts[[0, 30]] = True
     scorer = FlowScorer(artifact)
     together = scorer.score(replace(one_device, starts_sentence=starts))
-    alone = FlowScorer(artifact).score(take_words(one_device, slice(30, None)))
+    alone = FlowScorer(artifact).score(one_device.take(slice(30, None)))
     np.testing.assert_allclose(together.class_probability[30:], alone.class_probability, atol=1e-5)
     carried = FlowScorer(artifact).score(replace(one_device, starts_sentence=np.zeros_like(starts)))
     assert np.abs(carried.class_probability[30] - together.class_probability[30]).max() > 1e-4
@@ -98,7 +97,7 @@ def probed() -> WordBatch:
 def test_probes_change_no_other_score(artifact: Artifact, probed: WordBatch) -> None:
     said = ~probed.is_probe
     with_them, without = FlowScorer(artifact), FlowScorer(artifact)
-    scores, plain = with_them.score(probed), without.score(take_words(probed, said))
+    scores, plain = with_them.score(probed), without.score(probed.take(said))
     assert_close(_take_scores(scores, said), plain)
     np.testing.assert_allclose(with_them.states(), without.states(), atol=1e-5)
     assert (scores.surprise_nats[~said] == 0.0).all()
@@ -109,20 +108,20 @@ def test_a_probe_is_scored_as_a_word_that_came_then_would_be(artifact: Artifact,
     remembered = replace(probed, is_probe=np.zeros(len(probed), dtype=bool))
     for probe in np.flatnonzero(probed.is_probe)[::60]:
         before = np.flatnonzero(~probed.is_probe[:probe] & (probed.device[:probe] == probed.device[probe]))
-        last = FlowScorer(artifact).score(take_words(remembered, np.append(before, probe)))
+        last = FlowScorer(artifact).score(remembered.take(np.append(before, probe)))
         for name in ("class_probability", "ton_probability", "role_probability"):
             np.testing.assert_allclose(getattr(scores, name)[probe], getattr(last, name)[-1], atol=1e-5)
 
 
 @pytest.mark.parametrize("chunk_words", [1, 7, 257, 600])
 def test_the_cut_of_a_chunk_changes_no_probe(artifact: Artifact, probed: WordBatch, chunk_words: int) -> None:
-    few = probed if chunk_words > 7 else take_words(probed, slice(0, 300))
+    few = probed if chunk_words > 7 else probed.take(slice(0, 300))
     assert_close(in_chunks(FlowScorer(artifact), few, chunk_words), FlowScorer(artifact).score(few))
 
 
 def test_the_order_of_devices_changes_no_probe(artifact: Artifact, probed: WordBatch) -> None:
     by_device = np.argsort(probed.device, kind="stable")
-    scores = FlowScorer(artifact).score(take_words(probed, by_device))
+    scores = FlowScorer(artifact).score(probed.take(by_device))
     assert_close(scores, _take_scores(FlowScorer(artifact).score(probed), by_device))
 
 
@@ -131,7 +130,7 @@ def _take_scores(scores: Scores, rows: npt.NDArray[np.generic]) -> Scores:
 
 
 def test_reset_forgets_every_device(artifact: Artifact, words: WordBatch) -> None:
-    middle = take_words(words, np.flatnonzero(~words.starts_sentence)[:100])
+    middle = words.take(np.flatnonzero(~words.starts_sentence)[:100])
     scorer = FlowScorer(artifact)
     first = scorer.score(middle)
     again = scorer.score(middle)
@@ -141,8 +140,8 @@ def test_reset_forgets_every_device(artifact: Artifact, words: WordBatch) -> Non
 
 
 def test_many_devices_get_a_state_each(artifact: Artifact, words: WordBatch) -> None:
-    word = take_words(words, slice(0, 1))
-    many = take_words(word, np.zeros(300, dtype=np.int64))
+    word = words.take(slice(0, 1))
+    many = word.take(np.zeros(300, dtype=np.int64))
     scorer = FlowScorer(artifact)
     scores = scorer.score(replace(many, device=np.arange(300, dtype=np.int32)))
     assert np.ptp(scores.class_probability, axis=0).max() < 1e-5

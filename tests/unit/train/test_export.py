@@ -13,7 +13,6 @@ from flow_builder import VOCABULARY, join_chunks, random_flows
 from thingwarden.domain.word import WordBatch
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import FIELD_NAMES
-from thingwarden.testing import take_words
 
 pytestmark = pytest.mark.torch
 torch = pytest.importorskip("torch")
@@ -29,7 +28,7 @@ CONN_STATE = VOCABULARY.field_names.index("conn_state")
 @pytest.fixture(scope="module")
 def words() -> WordBatch:
     encoded = join_chunks(SentenceEncoder(VOCABULARY).encode(random_flows(1, 400, hosts=3)))
-    return take_words(encoded, encoded.device == 1)
+    return encoded.take(encoded.device == 1)
 
 
 def _ids(words: WordBatch) -> torch.Tensor:
@@ -80,7 +79,7 @@ def test_int8_decides_as_float_does_once_trained(words: WordBatch, tmp_path: Pat
 
 def _briefly_trained(model: FlowLanguageModel, words: WordBatch) -> FlowLanguageModel:
     """Tell failed contacts from the others: a question that the words answer."""
-    words = take_words(words, slice(0, 96))
+    words = words.take(slice(0, 96))
     target = torch.from_numpy(np.isin(words.fields[:, CONN_STATE], (1, 4, 11)).astype(np.int64))
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     for _ in range(20):
