@@ -61,7 +61,9 @@ class NetworkSettings(Section):
     """What is known about the network under watch."""
 
     local_prefixes: Networks = setting(
-        [], "Further networks whose hosts are devices; private and link-local ones always are.", NETWORKS_ALLOWED
+        [],
+        "Further networks whose hosts are devices; private and link-local ones, and a watched interface's own, are.",
+        NETWORKS_ALLOWED,
     )
 
 

@@ -19,6 +19,7 @@ from thingwarden.cli.bench_evasion import evasion
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.bench_latency import latency
 from thingwarden.cli.bench_reasons import reasons
+from thingwarden.cli.bench_response import response
 from thingwarden.cli.bench_signatures import signatures
 from thingwarden.cli.inputs import data_option, lab_option, plan_option
 from thingwarden.cli.invocation import Invocation, common_options, needs_extra, quantity
@@ -39,6 +40,7 @@ bench_group.add_command(negatives)
 bench_group.add_command(enforcement)
 bench_group.add_command(latency)
 bench_group.add_command(reasons)
+bench_group.add_command(response)
 bench_group.add_command(signatures)
 
 

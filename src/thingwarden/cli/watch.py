@@ -72,7 +72,7 @@ def watch(
         raise RequestError("watch", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)
     kept = None if no_journal else open_journal(invocation, journal)
-    settings = _chosen(invocation.loaded.settings, enforce)
+    settings = _at_interface(_chosen(invocation.loaded.settings, enforce), interface)
     if kept is not None:
         _reconcile(invocation, settings, kept)
     with LiveSource(interface) as source:
@@ -143,6 +143,15 @@ def _chosen(settings: Settings, enforce: str | None) -> Settings:
         return settings
     section = settings.enforce.model_copy(update={"by": EnforcerKind(enforce)})
     return settings.model_copy(update={"enforce": section})
+
+
+def _at_interface(settings: Settings, interface: str) -> Settings:
+    """The settings, with the interface's own networks among those whose hosts are devices."""
+    from thingwarden.ingest.own_networks import networks_of_interface
+
+    known = (*settings.network.local_prefixes, *networks_of_interface(interface))
+    section = settings.network.model_copy(update={"local_prefixes": tuple(dict.fromkeys(known))})
+    return settings.model_copy(update={"network": section})
 
 
 @contextmanager

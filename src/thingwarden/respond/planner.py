@@ -6,7 +6,7 @@ Must never: order anything, propose what policy would refuse, or propose anythin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from thingwarden.domain.incident import Contact, Incident, Role
@@ -28,6 +28,11 @@ HARMLESS_WEIGHT: Final = 0.5
 
 SEVERITY_WEIGHT: Final = 0.02
 """Share of the harm that one step of severity outweighs: of acts alike, the milder one."""
+
+UNKNOWN_WEIGHT: Final = 0.3
+"""Share of the harm that an act on a whole device is taken to cost while nothing is known of what is usual for it."""
+
+DEVICE_WIDE: Final = frozenset({Act.QUARANTINE, Act.ISOLATE})
 
 SLOWED: Final = 0.9
 """Share of the harm that a rate limit stops of what it touches."""
@@ -59,36 +64,68 @@ def plan_greedily(
     told = _proposal(Act.NOTIFY, Target(device=incident.device), incident, playbook, "The owner should know.")
     if incident.confidence < _LEAST_CONFIDENCE or incident.attack_class is AttackClass.UNKNOWN:
         return (told,)
-    left = {index: float(contact.flow_count) for index, contact in enumerate(incident.contacts)}
-    total = float(max(incident.flow_count, sum(left.values()), 1))
+    harm = _Harm(incident)
     chosen: list[Proposal] = []
     candidates = list(_candidates(incident, playbook))
     while len(chosen) < MAX_ACTS and candidates:
-        weighed = [(_gain(item, incident, left, total, estimate), -place) for place, item in enumerate(candidates)]
+        weighed = [(_gain(item, harm, estimate), -place) for place, item in enumerate(candidates)]
         gain, place = max(weighed)
         best = candidates.pop(-place)
-        if gain < LEAST_GAIN * total:
+        if gain < LEAST_GAIN * harm.total:
             break
         if not allows(best):
             continue
         chosen.append(best)
-        for index, contact in enumerate(incident.contacts):
-            left[index] *= 1.0 - _stopped(best, contact)
+        harm.stop(best)
     return (told, *sorted(chosen, key=lambda item: item.act.severity))
 
 
-def _gain(item: Proposal, incident: Incident, left: dict[int, float], total: float, estimate: Estimates) -> float:
+class _Harm:
+    """What is left of an incident's harm, in flows: of each contact told apart, and of the rest.
+
+    The rest is taken to be like those told apart: an act on a port of any peer stops as large a part of it.
+    """
+
+    def __init__(self, incident: Incident) -> None:
+        self._contacts = incident.contacts
+        self._left = [float(contact.flow_count) for contact in incident.contacts]
+        listed = sum(self._left)
+        self._shares = [count / listed for count in self._left] if listed else []
+        self.total = float(max(incident.flow_count, listed, 1))
+        self._rest = self.total - listed
+
+    def stopped(self, item: Proposal) -> float:
+        """How much of it an act would stop."""
+        parts = [_stopped(item, contact) for contact in self._contacts]
+        listed = sum(left * part for left, part in zip(self._left, parts, strict=True))
+        return listed + self._rest * self._rest_share(item, parts)
+
+    def stop(self, item: Proposal) -> None:
+        """Leave what an act does not stop."""
+        parts = [_stopped(item, contact) for contact in self._contacts]
+        self._rest *= 1.0 - self._rest_share(item, parts)
+        self._left = [left * (1.0 - part) for left, part in zip(self._left, parts, strict=True)]
+
+    def _rest_share(self, item: Proposal, parts: Sequence[float]) -> float:
+        if item.act in DEVICE_WIDE:
+            return 1.0
+        if item.target.peer is not None:
+            return 0.0
+        return sum(share * part for share, part in zip(self._shares, parts, strict=True))
+
+
+def _gain(item: Proposal, harm: _Harm, estimate: Estimates) -> float:
     """Harm stopped, less what it costs, in flows."""
-    stopped = sum(left[index] * _stopped(item, contact) for index, contact in enumerate(incident.contacts))
-    if item.act in (Act.QUARANTINE, Act.ISOLATE):
-        stopped += total - sum(contact.flow_count for contact in incident.contacts)
     cost = estimate(item.act, item.target)
-    harmless = 0 if cost is None else cost.harmless_flow_count + cost.others_flow_count
-    return stopped - HARMLESS_WEIGHT * harmless - SEVERITY_WEIGHT * total * item.act.severity
+    if cost is not None:
+        lost = HARMLESS_WEIGHT * (cost.harmless_flow_count + cost.others_flow_count)
+    else:
+        lost = UNKNOWN_WEIGHT * harm.total if item.act in DEVICE_WIDE else 0.0
+    return harm.stopped(item) - lost - SEVERITY_WEIGHT * harm.total * item.act.severity
 
 
 def _stopped(item: Proposal, contact: Contact) -> float:
-    if item.act in (Act.QUARANTINE, Act.ISOLATE):
+    if item.act in DEVICE_WIDE:
         return 1.0
     if not touches(item.target, contact):
         return 0.0

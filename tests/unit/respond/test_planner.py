@@ -51,9 +51,16 @@ def test_many_peers_of_one_port_are_slowed_together() -> None:
 
 
 def test_harm_beyond_what_is_told_apart_needs_a_wider_act_if_it_is_cheap() -> None:
-    assert Act.QUARANTINE in {item.act for item in plan(scan(200))}
-    dear = plan(scan(200), costs={Act.QUARANTINE: 100_000, Act.ISOLATE: 100_000})
+    ways = tuple(build_contact(f"203.0.113.{n}", port=1000 + n, flow_count=10) for n in range(1, 11))
+    worm = replace(scan(200), contacts=ways)
+    assert [item.act for item in plan(worm, costs={Act.QUARANTINE: 10})] == [Act.QUARANTINE]
+    dear = plan(worm, costs={Act.QUARANTINE: 100_000, Act.ISOLATE: 100_000})
     assert {item.act for item in dear} <= {Act.RATE_LIMIT, Act.BLOCK_FLOW}
+
+
+def test_what_is_not_told_apart_is_taken_to_be_like_the_rest() -> None:
+    (act,) = plan(scan(200))
+    assert (act.act, act.target.peer, act.target.port) == (Act.RATE_LIMIT, None, 23)
 
 
 def test_what_policy_would_refuse_is_not_proposed() -> None:

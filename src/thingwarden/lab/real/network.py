@@ -153,6 +153,11 @@ class Lab:
         return UPLINK_PORT if name == INTERNET_NAME else self._layout.port(name)
 
     @property
+    def hosts(self) -> tuple[Host, ...]:
+        """The LAN's machines, in order."""
+        return tuple(self._hosts.values())
+
+    @property
     def host_names(self) -> tuple[str, ...]:
         """The LAN's hosts, in order."""
         return tuple(self._hosts)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +43,7 @@ STRANGER: Final = SERVICES["stranger.invalid"]
 
 Report = Callable[[str], None]
 Progress = Callable[[float, float], None]
+Beside = Callable[[Lab], AbstractContextManager[object]]
 
 
 def run_scenario(
@@ -53,6 +55,7 @@ def run_scenario(
     condition: str = "",
     report: Report = lambda _: None,
     progress: Progress = lambda *_: None,
+    beside: Beside = lambda lab: nullcontext(),
 ) -> Path:
     """Run a recipe in namespaces of its own, in real time.
 
@@ -64,6 +67,7 @@ def run_scenario(
         condition: of the network; the recipe's own by default.
         report: told one line per thing that happens.
         progress: told how many seconds have passed, and of how many.
+        beside: entered when the network stands and before its devices live, left when they are over.
 
     Returns:
         the manifest's path.
@@ -81,7 +85,8 @@ def run_scenario(
         links = apply_condition(lab, schedule.condition, seed=schedule.seed)
         play = _Play(recipe, schedule, lab, nursery, report, progress)
         play.prepare()
-        play.live()
+        with beside(lab):
+            play.live()
         dropped_count = play.end()
         emulated = links.finish()
         run = Run(
