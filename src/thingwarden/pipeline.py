@@ -26,7 +26,7 @@ from thingwarden.domain.device import Device
 from thingwarden.domain.errors import RequestError
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange, Reason
-from thingwarden.domain.response import Decision, Proposal, Receipt, ReceiptStatus, Refusal
+from thingwarden.domain.response import Act, Decision, Proposal, Receipt, ReceiptStatus, Refusal, Target
 from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.respond.cost import estimate_cost
@@ -326,11 +326,19 @@ class Pipeline:
 
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []
-        for proposal in self._proposals(incident, view, at):
+        answered: set[tuple[Act, Target]] = set()
+        for traffic, proposal in _blocks_before_limits(self._proposals(incident, view, at)):
+            if traffic in answered:
+                continue
             if is_decided(proposal, self._ledger(), at):
+                answered.add(traffic)
                 continue
             judged = self._judge_now(proposal, incident, view, at)
-            commands += self._hold(judged, incident) if isinstance(judged, Refusal) else self._order(judged)
+            if isinstance(judged, Refusal):
+                commands += self._hold(judged, incident)
+            else:
+                answered.add(traffic)
+                commands += self._order(judged)
         return commands
 
     def _proposals(self, incident: Incident, view: NetworkView, at: datetime) -> Sequence[Proposal]:
@@ -448,6 +456,15 @@ class Pipeline:
             protected_addresses=self._known.protected_addresses | frozenset(protected.roles),
             protected_macs=self._known.protected_macs | protected.macs,
         )
+
+
+def _blocks_before_limits(proposals: Sequence[Proposal]) -> list[tuple[tuple[Act, Target], Proposal]]:
+    """Proposals with what they are about: of a limit and a block of the same traffic the block comes first."""
+    about = []
+    for proposal in proposals:
+        act = Act.RATE_LIMIT if proposal.act is Act.BLOCK_FLOW else proposal.act
+        about.append(((act, replace(proposal.target, packets_per_s=None)), proposal))
+    return sorted(about, key=lambda item: (item[0][0].severity, -item[1].act.severity))
 
 
 _CAUSES: Final = {

@@ -67,7 +67,7 @@ def test_a_camera_is_recruited_and_only_its_ties_to_the_botnet_are_cut() -> None
     assert acts_of(result) == {
         ("notify", CAMERA),
         ("block_flow", f"{CAMERA} to {CONTROLLER} tcp/6667"),
-        ("rate_limit", f"{CAMERA} to {VICTIM}"),
+        ("block_flow", f"{CAMERA} to {VICTIM} tcp/80"),
     }
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
+from typing import Any
 
 import pytest
 
@@ -20,8 +22,11 @@ from thingwarden.pipeline import (
     Command,
     Explain,
     Explained,
+    FollowedOrder,
+    NetworkLearned,
     OperatorAct,
     OperatorVerb,
+    OrdersFollowed,
     Pipeline,
     Record,
     RevokeDecision,
@@ -29,7 +34,7 @@ from thingwarden.pipeline import (
     Tick,
 )
 from thingwarden.respond.playbook import Playbook, load_playbook
-from thingwarden.respond.policy import proposal_id
+from thingwarden.respond.policy import NetworkView, proposal_id
 from thingwarden.respond.rules import PolicySettings
 from thingwarden.testing import (
     START_S,
@@ -246,3 +251,76 @@ def test_what_a_person_revoked_is_not_ordered_again_before_it_would_have_ended()
                 pipeline.handle(act, at)
                 pipeline.handle(RecordingEnforcer().revoke(decision, at), at)
     assert [decision.act for decision in ordered].count(Act.BLOCK_FLOW) == 1
+
+
+def flood() -> list[FlowSpec]:
+    return [
+        FlowSpec(at_s=1000 + n * 0.05, orig=BOT, resp="203.0.113.5", resp_port=80, conn_state="S0") for n in range(60)
+    ]
+
+
+def usual(count: int) -> list[FlowSpec]:
+    return [FlowSpec(at_s=n * 10.0, orig=BOT, resp="203.0.113.5", resp_port=80, duration_s=1.0) for n in range(count)]
+
+
+def judge_some(specs: Sequence[FlowSpec], harmful: int, **changes: Any) -> list[Command]:
+    """Play with only the last flows harmful."""
+    flows = build_flows(specs)
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook(), **changes)
+    script = dict.fromkeys(range(len(specs) - harmful, len(specs)), (0.99, AttackClass.DDOS))
+    commands: list[Command] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 16):
+        event = ScoredBatch(words=words, scores=ScriptedScorer(script).score(words))
+        commands += pipeline.handle(event, datetime.fromtimestamp(float(words.known_at_s[-1]), UTC))
+    return commands
+
+
+def test_of_a_limit_and_a_block_of_the_same_traffic_one_is_ordered() -> None:
+    ordered = decisions_of(judge_some(flood(), 60))
+    assert [decision.act for decision in ordered if decision.act is not Act.NOTIFY] == [Act.BLOCK_FLOW]
+
+
+def test_a_block_that_costs_much_awaits_a_person_and_the_limit_too() -> None:
+    """The device has used this very service all along: nobody cuts it without asking."""
+    commands = judge_some([*usual(90), *flood()], 60)
+    refused = {refusal.proposal.act: refusal for refusal in refusals_of(commands)}
+    assert set(refused) == {Act.BLOCK_FLOW, Act.RATE_LIMIT}
+    assert "harmless flows (tcp/80)" in refused[Act.BLOCK_FLOW].reasons[0]
+    assert refused[Act.BLOCK_FLOW].cost is not None and refused[Act.BLOCK_FLOW].can_approve
+    assert {decision.act for decision in decisions_of(commands)} == {Act.NOTIFY}
+
+
+def test_the_cost_of_what_is_ordered_is_told() -> None:
+    (block,) = [item for item in decisions_of(judge_some([*usual(5), *flood()], 60)) if item.act is Act.BLOCK_FLOW]
+    assert block.cost is not None
+    assert (block.cost.harmless_flow_count, block.cost.services) == (5, ("tcp/80",))
+
+
+def test_the_planner_proposes_where_it_is_chosen() -> None:
+    ordered = decisions_of(judge_some(flood(), 60, is_greedy=True))
+    assert {decision.proposer for decision in ordered} == {"planner"}
+    assert Act.BLOCK_FLOW in {decision.act for decision in ordered}
+
+
+def test_what_this_machine_knows_is_spared() -> None:
+    flows = build_flows(beacons())
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    spared = NetworkView(protected_addresses=frozenset({ipaddress.ip_address("203.0.113.5")}))
+    assert pipeline.handle(NetworkLearned(view=spared), datetime.fromtimestamp(START_S, UTC)) == []
+    scorer = ScriptedScorer(dict.fromkeys(range(20), (0.99, AttackClass.C2)))
+    commands: list[Command] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 8):
+        event = ScoredBatch(words=words, scores=scorer.score(words))
+        commands += pipeline.handle(event, datetime.fromtimestamp(float(words.known_at_s[-1]), UTC))
+    assert {decision.act for decision in decisions_of(commands)} == {Act.NOTIFY}
+    assert any("is protected" in reason for refusal in refusals_of(commands) for reason in refusal.reasons)
+
+
+def test_an_order_that_somebody_else_ended_is_over_and_not_undone_again() -> None:
+    pipeline, commands = play(beacons())
+    (block,) = [item for item in decisions_of(commands) if item.act is Act.BLOCK_FLOW]
+    pipeline.handle(RecordingEnforcer().apply(block, block.decided_at), block.decided_at)
+    followed = FollowedOrder(decision=block, is_in_force=True, ended_at=block.decided_at + timedelta(minutes=1))
+    assert pipeline.handle(OrdersFollowed(orders=(followed,)), followed.ended_at or block.decided_at) == []
+    undone = pipeline.handle(Tick(), block.decided_at + LATER)
+    assert block not in [command.decision for command in undone if isinstance(command, RevokeDecision)]

@@ -51,7 +51,7 @@ _ROOM_BITS: Final = 32
 _BEFORE_WORDS: Final = -1
 """Position of an ending among the steps of the same instant."""
 
-TELLING_S: Final = 300.0
+TELLING_S: Final = 30.0
 """Seconds of traffic time after which an incident's growth is told again."""
 
 TELLING_WORDS: Final = 4

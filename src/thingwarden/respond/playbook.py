@@ -25,7 +25,7 @@ MAX_TARGETS: Final = 3
 """Targets that one rule names per incident; the busiest first. More is a case for a milder, wider act."""
 
 EVERY_CLASS: Final = "*"
-_SCOPES: Final = ("device", "port", "peer", "service", "port_or_peer")
+_SCOPES: Final = ("device", "port", "peer", "service", "port_or_peer", "service_or_peer")
 _HAS_PORTS: Final = ("tcp", "udp")
 
 
@@ -127,9 +127,13 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[
     if scope == "port_or_peer":
         ports, peers = {(item.proto, item.port) for item in contacts}, {item.peer for item in contacts}
         scope = "port" if len(ports) <= len(peers) else "peer"
+    services = Counter(contact.peer for contact in contacts)
     flow_counts: Counter[Target] = Counter()
     for contact in contacts:
-        flow_counts[_target(rule, scope, contact, incident, is_inbound)] += contact.flow_count
+        own = scope
+        if scope == "service_or_peer":
+            own = "service" if services[contact.peer] == 1 else "peer"
+        flow_counts[_target(rule, own, contact, incident, is_inbound)] += contact.flow_count
     enough = min(rule.min_contact_flows, rule.enough_contact_ratio * flow_counts.total())
     busy = [target for target, count in flow_counts.most_common() if count >= enough]
     return busy[:MAX_TARGETS]

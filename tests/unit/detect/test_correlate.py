@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from thingwarden.detect import correlate
 from thingwarden.detect.correlate import CorrelationSettings, Correlator
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.device import Device
@@ -153,7 +154,8 @@ def test_an_index_given_to_another_device_does_not_pass_on_the_blame() -> None:
     assert [incident.device.name for incident in correlator.finish(flows)] == [BOT, CAMERA]
 
 
-def test_a_class_that_joins_is_told_when_it_has_four_words() -> None:
+def test_a_class_that_joins_is_told_when_it_has_four_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(correlate, "TELLING_S", 300.0)
     flows = build_flows(beacons(60))
     changes, _ = play(flows, hot(60) | dict.fromkeys(range(50, 60), (0.99, AttackClass.DOWNLOAD)))
     told = [change.incident for change in changes if len(change.incident.class_counts) == 2]

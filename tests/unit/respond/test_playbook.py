@@ -61,8 +61,14 @@ def test_a_scan_is_slowed_by_ports_or_by_peers_whichever_are_fewer() -> None:
     ]
 
 
-def test_a_flood_is_limited_towards_its_destination() -> None:
-    assert acts_of(incident_of(AttackClass.DDOS))[1] == (Act.RATE_LIMIT, "192.168.1.10 to 203.0.113.5")
+def test_a_flood_is_answered_at_its_service_or_where_it_has_several_at_its_destination() -> None:
+    service = "192.168.1.10 to 203.0.113.5 tcp/6667"
+    assert acts_of(incident_of(AttackClass.DDOS))[1:] == [(Act.RATE_LIMIT, service), (Act.BLOCK_FLOW, service)]
+    assert acts_of(incident_of(AttackClass.DDOS, confidence=0.7))[1:] == [(Act.RATE_LIMIT, service)]
+    wide = tuple(build_contact(port=n, attack_class=AttackClass.DDOS) for n in range(1, 9))
+    assert {target for _, target in acts_of(incident_of(AttackClass.DDOS, contacts=wide))[1:]} == {
+        "192.168.1.10 to 203.0.113.5"
+    }
 
 
 def test_little_confidence_only_notifies() -> None:
@@ -84,8 +90,9 @@ def test_every_class_seen_is_answered_with_its_own_contacts() -> None:
     counts = ((AttackClass.DDOS, 40), (AttackClass.C2, 12))
     found = acts_of(build_incident(contacts=contacts, class_counts=counts))
     assert (Act.BLOCK_FLOW, "192.168.1.10 to 203.0.113.5 tcp/6667") in found
-    assert (Act.RATE_LIMIT, "192.168.1.10 to 198.51.100.9") in found
-    assert len(found) == 3
+    assert (Act.RATE_LIMIT, "192.168.1.10 to 198.51.100.9 tcp/80") in found
+    assert (Act.BLOCK_FLOW, "192.168.1.10 to 198.51.100.9 tcp/80") in found
+    assert len(found) == 4
 
 
 def test_a_stray_flow_beside_a_controller_names_nobody_but_a_lone_one_is_its_controller() -> None:
