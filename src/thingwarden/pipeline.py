@@ -326,7 +326,8 @@ class Pipeline:
 
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []
-        answered: set[tuple[Act, Target]] = set()
+        known = (item for item in self._ledger().decisions if item.act is not Act.NOTIFY and item.expires_at > at)
+        answered = {_traffic(decision) for decision in known}
         for traffic, proposal in _blocks_before_limits(self._proposals(incident, view, at)):
             if traffic in answered:
                 continue
@@ -460,11 +461,14 @@ class Pipeline:
 
 def _blocks_before_limits(proposals: Sequence[Proposal]) -> list[tuple[tuple[Act, Target], Proposal]]:
     """Proposals with what they are about: of a limit and a block of the same traffic the block comes first."""
-    about = []
-    for proposal in proposals:
-        act = Act.RATE_LIMIT if proposal.act is Act.BLOCK_FLOW else proposal.act
-        about.append(((act, replace(proposal.target, packets_per_s=None)), proposal))
+    about = [(_traffic(proposal), proposal) for proposal in proposals]
     return sorted(about, key=lambda item: (item[0][0].severity, -item[1].act.severity))
+
+
+def _traffic(order: Proposal | Decision) -> tuple[Act, Target]:
+    """What an act is about: the same for a limit and a block."""
+    act = Act.RATE_LIMIT if order.act is Act.BLOCK_FLOW else order.act
+    return act, replace(order.target, packets_per_s=None)
 
 
 _CAUSES: Final = {

@@ -324,3 +324,21 @@ def test_an_order_that_somebody_else_ended_is_over_and_not_undone_again() -> Non
     assert pipeline.handle(OrdersFollowed(orders=(followed,)), followed.ended_at or block.decided_at) == []
     undone = pipeline.handle(Tick(), block.decided_at + LATER)
     assert block not in [command.decision for command in undone if isinstance(command, RevokeDecision)]
+
+
+def test_what_a_person_revoked_is_not_limited_instead() -> None:
+    flows = build_flows([*flood(), *(replace(spec, at_s=spec.at_s + 60.0) for spec in flood())])
+    pipeline = Pipeline(calibration=Calibration(), flows=flows, devices=DEVICES, playbook=load_playbook())
+    scorer = ScriptedScorer(dict.fromkeys(range(len(flows)), (0.99, AttackClass.DDOS)))
+    ordered: list[Decision] = []
+    for words in FlowWordEncoder(DEVICES).encode(flows, 16):
+        now = datetime.fromtimestamp(float(words.known_at_s[-1]), UTC)
+        commands = pipeline.handle(ScoredBatch(words=words, scores=scorer.score(words)), now)
+        for decision in decisions_of(commands):
+            ordered.append(decision)
+            pipeline.handle(RecordingEnforcer().apply(decision, now), now)
+            if decision.act is Act.BLOCK_FLOW:
+                act = OperatorAct(verb=OperatorVerb.REVOKE, subject_id=decision.decision_id, person="ada")
+                pipeline.handle(act, now)
+                pipeline.handle(RecordingEnforcer().revoke(decision, now), now)
+    assert [decision.act for decision in ordered] == [Act.NOTIFY, Act.BLOCK_FLOW]

@@ -28,7 +28,7 @@ _SCENARIOS: Final = ("attacks-c2", "attacks-flood", "attacks-guess", "attacks-sc
 )
 @click.option("--seed", "seeds", type=click.IntRange(min=0), multiple=True, default=(11,), help="May be repeated.")
 @click.option("--defence", "defences", multiple=True, help="Only this one; may be repeated.")
-@click.option("--duration-s", type=click.FloatRange(min=10), default=150.0, show_default=True, help="Of each run.")
+@click.option("--duration-s", type=click.FloatRange(min=10), default=120.0, show_default=True, help="Of each run.")
 @click.option(
     "--camera-s",
     type=click.FloatRange(min=0),
