@@ -327,8 +327,8 @@ class Pipeline:
     def _respond(self, incident: Incident, view: NetworkView, at: datetime) -> list[Command]:
         commands: list[Command] = []
         known = (item for item in self._ledger().decisions if item.act is not Act.NOTIFY and item.expires_at > at)
-        answered = {_traffic(decision) for decision in known}
-        for traffic, proposal in _blocks_before_limits(self._proposals(incident, view, at)):
+        answered = {_traffic(decision.act, decision.target) for decision in known}
+        for traffic, proposal in _blocks_before_limits(self._proposals(incident, view, at, answered)):
             if traffic in answered:
                 continue
             if is_decided(proposal, self._ledger(), at):
@@ -342,13 +342,18 @@ class Pipeline:
                 commands += self._order(judged)
         return commands
 
-    def _proposals(self, incident: Incident, view: NetworkView, at: datetime) -> Sequence[Proposal]:
+    def _proposals(
+        self, incident: Incident, view: NetworkView, at: datetime, answered: set[_Traffic]
+    ) -> Sequence[Proposal]:
         if not self._is_greedy:
-            return propose(incident, self._playbook)
+            return propose(incident, self._playbook, lambda act, target: _traffic(act, target) in answered)
         return plan_greedily(
             incident,
             self._playbook,
-            allows=lambda proposal: isinstance(self._judge_now(proposal, incident, view, at), Decision),
+            allows=lambda proposal: (
+                _traffic(proposal.act, proposal.target) not in answered
+                and isinstance(self._judge_now(proposal, incident, view, at), Decision)
+            ),
             estimate=lambda act, target: estimate_cost(act, target, incident, self._memory, self._spared()),
         )
 
@@ -459,16 +464,18 @@ class Pipeline:
         )
 
 
-def _blocks_before_limits(proposals: Sequence[Proposal]) -> list[tuple[tuple[Act, Target], Proposal]]:
+_Traffic: TypeAlias = tuple[Act, Target]
+
+
+def _blocks_before_limits(proposals: Sequence[Proposal]) -> list[tuple[_Traffic, Proposal]]:
     """Proposals with what they are about: of a limit and a block of the same traffic the block comes first."""
-    about = [(_traffic(proposal), proposal) for proposal in proposals]
+    about = [(_traffic(proposal.act, proposal.target), proposal) for proposal in proposals]
     return sorted(about, key=lambda item: (item[0][0].severity, -item[1].act.severity))
 
 
-def _traffic(order: Proposal | Decision) -> tuple[Act, Target]:
+def _traffic(act: Act, target: Target) -> _Traffic:
     """What an act is about: the same for a limit and a block."""
-    act = Act.RATE_LIMIT if order.act is Act.BLOCK_FLOW else order.act
-    return act, replace(order.target, packets_per_s=None)
+    return Act.RATE_LIMIT if act is Act.BLOCK_FLOW else act, replace(target, packets_per_s=None)
 
 
 _CAUSES: Final = {

@@ -28,6 +28,7 @@ from thingwarden.lab.truth import Interval, Timing, Truth, read_timing, read_tru
 _SLACK_S: Final = 0.5
 _OUTSIDE: Final[tuple[IpNetwork, ...]] = (*INTERNET, INTERNET6, SPOOFED)
 _NEVER_S: Final = float("inf")
+_PROTOS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -80,6 +81,8 @@ class _InForce:
     act: str
     mac: str | None
     peer: str | None
+    proto: str | None
+    port: int | None
     is_inbound: bool
     since_s: float
     until_s: float
@@ -148,8 +151,7 @@ def _attack(
     harmful = sender.packets.take(_belongs(sender.packets, interval, timing))
     own = [
         item for item in held
-        if (item.mac == sender.mac or item.peer in interval.addresses) and item.since_s < ends_s + _SLACK_S
-        and item.until_s > begins_s
+        if _answers(item, sender, interval) and item.since_s < ends_s + _SLACK_S and item.until_s > begins_s
     ]  # fmt: skip
     since_s = max(begins_s, min((item.since_s for item in own), default=_NEVER_S))
     after = harmful.take(harmful.at_s >= since_s)
@@ -238,11 +240,28 @@ def _in_force(record: dict[str, Any], begun: dict[str, float], ended: dict[str, 
     return _InForce(
         act=record["act"],
         mac=(target["device"] or {}).get("mac"),
-        peer=target["peer"] if target["device"] is None or target["is_inbound"] else None,
+        peer=target["peer"],
+        proto=target["proto"],
+        port=target["port"],
         is_inbound=bool(target["is_inbound"]),
         since_s=begun[name],
         until_s=ended.get(name, _NEVER_S),
     )
+
+
+def _answers(item: _InForce, sender: _Sent, interval: Interval) -> bool:
+    """Whether an act touches an attack: it is about its offender, and about its other side where it names one."""
+    if item.mac is None or item.is_inbound:
+        return item.peer in interval.addresses or (item.mac is None and _is_in(item.peer, interval.peer))
+    if item.mac != sender.mac or (item.peer is not None and not _is_in(item.peer, interval.peer)):
+        return False
+    if item.proto is not None and interval.proto not in (0, _PROTOS[item.proto]):
+        return False
+    return item.port is None or not interval.ports or item.port in interval.ports
+
+
+def _is_in(peer: str | None, network: str) -> bool:
+    return peer is not None and ipaddress.ip_address(peer) in ipaddress.ip_network(network)
 
 
 def _read(path: Path) -> PacketBatch:

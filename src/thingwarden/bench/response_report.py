@@ -248,7 +248,8 @@ _METHOD: Final = [
     "Networks begin with the run: nothing is learned beforehand.",
     "",
     "A packet is malicious if the truth names its sender, peer, protocol, port and moment. It passed if the addressee "
-    "got it. An act counts for an attack if it is in force on its device meanwhile, whichever attack it was ordered "
-    "for; the figures begin with the first such act. Packets to the gateway itself, to groups and between link-local "
-    "addresses are not counted, which favours isolation. Forged sources are not counted as their device's.",
+    "got it. An act counts for an attack if it is in force on its device meanwhile and names, if anything, a peer, "
+    "protocol and port of it; the figures begin with the first such act. Packets to the gateway itself, to groups and "
+    "between link-local addresses are not counted, which favours isolation. Forged sources are not counted as their "
+    "device's.",
 ]

@@ -51,7 +51,7 @@ _ROOM_BITS: Final = 32
 _BEFORE_WORDS: Final = -1
 """Position of an ending among the steps of the same instant."""
 
-TELLING_S: Final = 30.0
+TELLING_S: Final = 10.0
 """Seconds of traffic time after which an incident's growth is told again."""
 
 TELLING_WORDS: Final = 4
@@ -462,7 +462,9 @@ class Correlator:
         assert track.tally is not None
         track.told_counts, track.told_at_s = track.tally.class_counts, track.last_at_s
         self._ask(key, track)
-        return self._step(kind, track.last_at_s, position, key, track, flows)
+        step = self._step(kind, track.last_at_s, position, key, track, flows)
+        track.tally.settle()
+        return step
 
     def _ask(self, key: tuple[int, int], track: _Track) -> None:
         """Ask about classes that the incident shows for the first time."""

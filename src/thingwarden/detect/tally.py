@@ -35,6 +35,9 @@ MAX_STARTS: Final = 128
 """Flow starts remembered per service, for its rhythm."""
 
 SHOWN_CONTACTS: Final = 10
+SHOWN_FRESH: Final = 3
+"""And of those with most evidence since the incident was told last."""
+
 SHOWN_OF_A_CLASS: Final = 3
 """Contacts of each class that are shown however many busier ones another class has: a quiet controller must not
 hide behind its own flood."""
@@ -130,9 +133,11 @@ class _Service:
     class_counts: dict[int, int] = field(default_factory=dict)
     starts_s: list[float] = field(default_factory=list)
     class_index: int = 0
+    fresh_count: int = 0
 
     def count(self, classes: npt.NDArray[np.int8]) -> None:
         """Count words by class; ``class_index`` is that of most of them, the lower index among equals."""
+        self.fresh_count += len(classes)
         for class_index, count in Counter(classes.tolist()).items():
             self.class_counts[class_index] = self.class_counts.get(class_index, 0) + count
         self.class_index = min(self.class_counts, key=lambda index: (-self.class_counts[index], index))
@@ -278,15 +283,23 @@ class Tally:
         return [(int(index), int(counts[index])) for index in order if counts[index]]
 
     def contacts(self, class_index: int | None = None) -> list[Contact]:
-        """Services with most flows, of one class if given; otherwise the busiest of every class among them."""
+        """Services with most flows, of one class if given; otherwise the busiest of every class among them, and those
+        with most evidence since the incident was told last."""
         ranked = sorted(self._services_of(class_index), key=lambda item: -item[1].flow_count)
+        by_news = sorted((item for item in ranked if item[1].fresh_count), key=lambda item: -item[1].fresh_count)
+        fresh = {key for key, _ in by_news[:SHOWN_FRESH]}
         of_class: Counter[int] = Counter()
         shown = []
         for place, (key, service) in enumerate(ranked):
             of_class[service.class_index] += 1
-            if place < SHOWN_CONTACTS or of_class[service.class_index] <= SHOWN_OF_A_CLASS:
+            if place < SHOWN_CONTACTS or of_class[service.class_index] <= SHOWN_OF_A_CLASS or key in fresh:
                 shown.append(_contact(key, service))
         return shown
+
+    def settle(self) -> None:
+        """The incident was told: from now on everything is news."""
+        for service in self.services.values():
+            service.fresh_count = 0
 
     def peer_count(self, class_index: int | None = None) -> int:
         """Distinct addresses among the services told apart; of one class if given."""

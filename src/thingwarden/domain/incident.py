@@ -110,7 +110,7 @@ class Incident:
         evidence_nats: value of the alarm statistic when it opened.
         has_proven_origin: a completed exchange proves who sent the traffic; the device's MAC is judged apart.
         detections: the flows that speak loudest, at most 5.
-        contacts: the 10 services with most flows, and the 3 busiest of each class.
+        contacts: the 10 services with most flows, the 3 busiest of each class, and the 3 with most evidence of late.
         other_contact_count: services beyond those that were told apart.
         peer_count: distinct addresses among the services told apart; a lower bound when ``is_count_exact`` is false.
         is_count_exact: whether every service could be told apart.

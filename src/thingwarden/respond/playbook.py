@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields
 from importlib import resources
 from typing import Any, Final
@@ -83,12 +83,16 @@ def parse_playbook(text: str) -> Playbook:
     return Playbook(rules=tuple(_rule(number, row) for number, row in enumerate(rows, 1)))
 
 
-def propose(incident: Incident, playbook: Playbook) -> tuple[Proposal, ...]:
+Skips = Callable[[Act, Target], bool]
+
+
+def propose(incident: Incident, playbook: Playbook, skips: Skips = lambda act, target: False) -> tuple[Proposal, ...]:
     """What the table would do about an incident.
 
     Args:
         incident: as it stands.
         playbook: the table.
+        skips: whether an act on a target is not to be proposed, because what it is about is answered already.
 
     Returns:
         Mildest first, without repeats; every class seen in the incident is answered.
@@ -98,7 +102,7 @@ def propose(incident: Incident, playbook: Playbook) -> tuple[Proposal, ...]:
         for rule in playbook.rules_for(attack_class, incident.role):
             if count < rule.min_flows or incident.confidence < rule.min_confidence:
                 continue
-            for target in _targets(rule, attack_class, incident):
+            for target in _targets(rule, attack_class, incident, skips):
                 found.setdefault((rule.act, target), _proposal(rule, target, incident))
     return tuple(sorted(found.values(), key=lambda proposal: proposal.act.severity))
 
@@ -114,9 +118,10 @@ def _proposal(rule: Rule, target: Target, incident: Incident) -> Proposal:
     )
 
 
-def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[Target]:
+def _targets(rule: Rule, attack_class: AttackClass, incident: Incident, skips: Skips) -> list[Target]:
     if rule.scope == "device":
-        return [Target(device=incident.device)]
+        whole = Target(device=incident.device)
+        return [] if skips(rule.act, whole) else [whole]
     is_inbound = incident.role is Role.TARGET
     contacts = [
         contact
@@ -135,7 +140,7 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident) -> list[
             own = "service" if services[contact.peer] == 1 else "peer"
         flow_counts[_target(rule, own, contact, incident, is_inbound)] += contact.flow_count
     enough = min(rule.min_contact_flows, rule.enough_contact_ratio * flow_counts.total())
-    busy = [target for target, count in flow_counts.most_common() if count >= enough]
+    busy = [target for target, count in flow_counts.most_common() if count >= enough and not skips(rule.act, target)]
     return busy[:MAX_TARGETS]
 
 

@@ -84,9 +84,9 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def say(folder: Path, act: str = "rate_limit", status: str = "applied", mac: str = CAMERA) -> None:
+def say(folder: Path, act: str = "rate_limit", status: str = "applied", mac: str = CAMERA, peer: str = BAD) -> None:
     at = datetime.fromtimestamp(BEGAN_S + 14.9, UTC).isoformat()
-    target = {"device": {"mac": mac}, "peer": BAD, "is_inbound": False}
+    target = {"device": {"mac": mac}, "peer": peer, "proto": "tcp", "port": 23, "is_inbound": False}
     lines = [
         {"type": "decision", "decision_id": "a", "act": act, "target": target},
         {"type": "receipt", "decision_id": "a", "status": status, "at": at},
@@ -106,7 +106,7 @@ def test_packets_after_the_act_are_counted_at_both_ends(folder: Path) -> None:
     assert (plug.is_restricted, plug.sent_count, plug.arrived_count) == (False, 40, 39)
 
 
-@pytest.mark.parametrize("changes", [{"act": "notify"}, {"status": "failed"}, {"mac": PLUG}])
+@pytest.mark.parametrize("changes", [{"act": "notify"}, {"status": "failed"}, {"mac": PLUG}, {"peer": GOOD}])
 def test_what_was_not_in_force_on_the_device_answers_nothing(folder: Path, changes: dict[str, str]) -> None:
     say(folder, **changes)
     (scan,), _ = measure_trial(folder)

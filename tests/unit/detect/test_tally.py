@@ -68,6 +68,19 @@ def test_a_quiet_controller_does_not_hide_behind_its_own_flood() -> None:
     assert len(tally.contacts()) == SHOWN_CONTACTS + 1
 
 
+def test_what_is_new_since_the_incident_was_told_is_shown_however_busy_the_rest_is() -> None:
+    flood = [FlowSpec(at_s=n, resp=f"203.0.113.{n % 20}", resp_port=80) for n in range(200)]
+    flows = build_flows([*flood, FlowSpec(at_s=200, resp="198.51.100.66", resp_port=53)])
+    words, tally = evidence_of(flows), Tally()
+    tally.add(words.take(slice(0, 200)), flows)
+    assert len(tally.contacts()) == SHOWN_CONTACTS
+    tally.settle()
+    tally.add(words.take(slice(200, 201)), flows)
+    assert "198.51.100.66" in {str(contact.peer) for contact in tally.contacts()}
+    tally.settle()
+    assert "198.51.100.66" not in {str(contact.peer) for contact in tally.contacts()}
+
+
 def test_the_loudest_flows_are_shown_once_each_loudest_first() -> None:
     flows = build_flows([FlowSpec(at_s=n) for n in range(20)])
     tally = Tally()

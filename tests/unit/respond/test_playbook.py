@@ -149,3 +149,13 @@ def test_a_table_is_read() -> None:
 def test_a_wrong_table_is_refused_with_the_place(old: str, new: str, why: str) -> None:
     with pytest.raises(ConfigError, match=why):
         parse_playbook(RULE.replace(old, new))
+
+
+def test_what_is_answered_already_takes_no_ones_place() -> None:
+    contacts = tuple(build_contact(f"203.0.113.{n}", flow_count=50 - n) for n in range(1, 8))
+    incident = incident_of(AttackClass.C2, contacts=contacts)
+    first = [proposal.target for proposal in propose(incident, PLAYBOOK) if proposal.act is Act.BLOCK_FLOW]
+    second = propose(incident, PLAYBOOK, lambda act, target: target in first)
+    named = [str(proposal.target.peer) for proposal in second if proposal.act is Act.BLOCK_FLOW]
+    assert len(first) == len(named) == 3
+    assert not {str(target.peer) for target in first} & set(named)
