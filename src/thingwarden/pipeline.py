@@ -30,7 +30,7 @@ from thingwarden.domain.response import Act, Decision, Proposal, Receipt, Receip
 from thingwarden.domain.sighting import SightingBatch
 from thingwarden.domain.word import Scores, WordBatch
 from thingwarden.respond.cost import estimate_cost
-from thingwarden.respond.cut import Ends, cut_by
+from thingwarden.respond.cut import Ends, Host, cut_by, hosts_of
 from thingwarden.respond.lifecycle import FINAL_STATES, Cause, DecisionState, next_state
 from thingwarden.respond.memory import TrafficMemory
 from thingwarden.respond.planner import plan_greedily
@@ -217,6 +217,7 @@ class Pipeline:
         self._known = NetworkView()
         self._memory = TrafficMemory()
         self._orders: dict[str, _Order] = {}
+        self._acting: dict[Host, list[_Order]] = {}  # orders that were in force, by the hosts that they are about
         self._held: dict[str, _Held] = {}
 
     def handle(self, event: Event, now: datetime) -> list[Command]:
@@ -240,6 +241,7 @@ class Pipeline:
                 self._follow(followed)
             return []
         if isinstance(event, Tick):
+            self._memory.count()
             return self._end_idle(now) + self._expire(now)
         if isinstance(event, Explained):
             change = self._correlator.answer(event.question, event.reasons, self._flows)
@@ -255,14 +257,16 @@ class Pipeline:
         device is new.
         """
         touched = np.zeros(len(words), dtype=np.bool_)
-        acting = [order for order in self._orders.values() if order.began_at is not None]
-        if not acting or not len(words):
+        if not self._acting or not len(words):
             return touched
         ends = Ends.of_flows(self._flows, words.flow)
+        acting = self._acting.keys() & ends.hosts()
+        if not acting:
+            return touched
         began_s = self._flows.started_at_s[words.flow]
         ended_s = began_s + np.nan_to_num(self._flows.duration_s[words.flow])
         spared = self._spared()
-        for order in acting:
+        for order in (order for host in acting for order in self._acting[host]):
             since_s = order.began_at.timestamp() if order.began_at else 0.0
             until_s = order.ended_at.timestamp() if order.ended_at else np.inf
             is_meanwhile = (ended_s >= since_s) & (began_s <= until_s)
@@ -388,10 +392,22 @@ class Pipeline:
         if order is not None and cause is not None:
             order.state = next_state(order.state, cause)
             if receipt.status is ReceiptStatus.APPLIED and order.began_at is None:
-                order.is_in_force, order.began_at = True, order.decision.decided_at
+                self._begin(order)
             if order.state in FINAL_STATES:
                 order.is_in_force, order.ended_at = False, now
         return [Record(at=now, entry=receipt)]
+
+    def _begin(self, order: _Order) -> None:
+        order.is_in_force, order.began_at = True, order.decision.decided_at
+        for host in hosts_of(order.decision.target):
+            self._acting.setdefault(host, []).append(order)
+
+    def _forget(self, name: str) -> None:
+        order = self._orders.pop(name)
+        for host in hosts_of(order.decision.target):
+            self._acting[host] = [other for other in self._acting.get(host, ()) if other is not order]
+            if not self._acting[host]:
+                del self._acting[host]
 
     def _follow(self, followed: FollowedOrder) -> None:
         """Know an order of somebody else as if it were ours, and that ours was ended by somebody else."""
@@ -400,7 +416,7 @@ class Pipeline:
         if order is None:
             order = self._orders[decision.decision_id] = _Order(decision, DecisionState.ACTIVE)
         if followed.is_in_force and order.began_at is None:
-            order.began_at = decision.decided_at
+            self._begin(order)
         order.is_in_force = order.began_at is not None and ended_at is None
         if ended_at is not None and order.state not in FINAL_STATES:
             order.state, order.ended_at = DecisionState.EXPIRED, ended_at
@@ -437,7 +453,7 @@ class Pipeline:
                 commands.append(RevokeDecision(decision=order.decision))
         old = [key for key, order in self._orders.items() if self._is_forgotten(order, at)]
         for key in old:
-            del self._orders[key]
+            self._forget(key)
         return commands
 
     def _is_forgotten(self, order: _Order, at: datetime) -> bool:

@@ -7,7 +7,7 @@ Must never: run Python per flow; call a flow touched that the act lets pass unto
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,8 @@ from thingwarden.domain.response import Act, Target
 _PROTO_NUMBERS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
 
 Mask = npt.NDArray[np.bool_]
+Host: TypeAlias = int | tuple[int, int]
+"""A MAC as a number, or the halves of an address."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,12 @@ class Ends:
 
     def __len__(self) -> int:
         return len(self.proto)
+
+    def hosts(self) -> set[Host]:
+        """Everybody among them: MACs as numbers, addresses as pairs of halves."""
+        macs = np.unique(np.concatenate([self.orig_mac, self.resp_mac])).tolist()
+        halves = np.unique(np.concatenate([self.orig_address, self.resp_address]), axis=0).tolist()
+        return {*macs, *map(tuple, halves)}
 
     @classmethod
     def of_flows(cls, flows: FlowBatch, rows: npt.NDArray[Any]) -> Self:
@@ -67,6 +75,15 @@ def cut_by(act: Act, target: Target, ends: Ends, spared: frozenset[IpAddress] = 
     if act in (Act.RATE_LIMIT, Act.BLOCK_FLOW) and target.device is not None:
         return _between(target.device, target, ends) & _is_service(target, ends)
     return np.zeros(len(ends), dtype=np.bool_)
+
+
+def hosts_of(target: Target) -> tuple[Host, ...]:
+    """The hosts without whom no flow is touched by an act on a target: the device, or the peer of every device."""
+    if target.device is None:
+        return () if target.peer is None else (words_from_address(plain_address(target.peer)),)
+    mac = () if target.device.mac is None else (_mac_number(target.device.mac),)
+    address = target.device.address
+    return mac if address is None else (*mac, words_from_address(plain_address(address)))
 
 
 def involves(device: Device, ends: Ends) -> Mask:
@@ -103,9 +120,13 @@ def _is_device(device: Device, mac: npt.NDArray[np.uint64], address: npt.NDArray
     by_address = np.zeros(len(mac), dtype=np.bool_) if device.address is None else _is_address(address, device.address)
     if device.mac is None:
         return by_address
-    return np.asarray(np.where(mac != 0, mac == np.uint64(int(device.mac.replace(":", ""), 16)), by_address))
+    return np.asarray(np.where(mac != 0, mac == np.uint64(_mac_number(device.mac)), by_address))
 
 
 def _is_address(column: npt.NDArray[np.uint64], address: IpAddress) -> Mask:
     high, low = words_from_address(plain_address(address))
     return np.asarray((column[:, 0] == np.uint64(high)) & (column[:, 1] == np.uint64(low)))
+
+
+def _mac_number(mac: str) -> int:
+    return int(mac.replace(":", ""), 16)

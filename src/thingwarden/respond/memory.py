@@ -18,6 +18,9 @@ from thingwarden.respond.cut import Ends
 MAX_KINDS: Final = 32_768
 """Kinds of flows remembered; where there are more, the rarest go."""
 
+MAX_PENDING: Final = 8192
+"""Flows kept uncounted at a time."""
+
 MINUTES: Final = 60
 DAYS: Final = 7
 _MINUTE_S: Final = 60.0
@@ -53,6 +56,10 @@ class TrafficMemory:
         self._days = np.zeros((_LEAST_ROWS, DAYS), dtype=np.uint32)
         self._minute = self._day = 0
         self._first_at_s: float | None = None
+        self._pending: list[tuple[npt.NDArray[np.uint64], npt.NDArray[np.float64]]] = []
+        self._pending_count = 0
+        self._drop_count = 0
+        self._recalled: tuple[tuple[int, int, int, int], Remembered | None] | None = None
 
     def __len__(self) -> int:
         return len(self._row)
@@ -67,14 +74,25 @@ class TrafficMemory:
         """
         if not len(rows):
             return
+        self._pending.append((_keys(flows, rows), at_s))
+        self._pending_count += len(rows)
+        if self._pending_count > MAX_PENDING:
+            self.count()
+
+    def count(self) -> None:
+        """Count what was taken in since; until then it is only kept, so that nobody waits for it."""
+        if not self._pending:
+            return
+        keys, at_s = (np.concatenate(parts) for parts in zip(*self._pending, strict=True))
+        self._pending, self._pending_count = [], 0
         minutes = np.floor(at_s / _MINUTE_S)
         places = np.flatnonzero(np.append(True, minutes[1:] != minutes[:-1]))
-        for part, began_s in zip(np.split(rows, places[1:]), at_s[places].tolist(), strict=True):
-            self._count(flows, part, began_s)
+        for part, began_s in zip(np.split(keys, places[1:]), at_s[places].tolist(), strict=True):
+            self._add(part, began_s)
 
-    def _count(self, flows: FlowBatch, rows: npt.NDArray[np.int64], at_s: float) -> None:
+    def _add(self, keys: npt.NDArray[np.uint64], at_s: float) -> None:
         self._turn(at_s)
-        found, counts = np.unique(_keys(flows, rows), axis=0, return_counts=True)
+        found, counts = np.unique(keys, axis=0, return_counts=True)
         for key, count in zip(found, counts.tolist(), strict=True):
             row = self._row_of(key)
             self._minutes[row, self._minute % MINUTES] += count
@@ -86,10 +104,19 @@ class TrafficMemory:
         An incident's own traffic is contested, so the minute and the day that it began in are left out; of its first
         day the hour before speaks.
         """
+        minute, day = int(at_s // _MINUTE_S), int(at_s // _DAY_S)
+        if self._pending and self._pending[0][1][0] < minute * _MINUTE_S:
+            self.count()
+        known = (minute, day, self._minute, self._drop_count)
+        if self._recalled is None or self._recalled[0] != known:
+            self._recalled = known, self._recall(minute, day)
+        return self._recalled[1]
+
+    def _recall(self, minute: int, day: int) -> Remembered | None:
+        """What ``before`` tells; it stays true until the minute turns, for what comes now is of later minutes."""
         if self._first_at_s is None or not self._row:
             return None
         count = len(self._row)
-        minute, day = int(at_s // _MINUTE_S), int(at_s // _DAY_S)
         minutes = _within(self._minute - MINUTES + 1, min(minute, self._minute + 1), self._first_at_s, _MINUTE_S)
         days = _within(self._day - DAYS + 1, min(day, self._day + 1), self._first_at_s, _DAY_S)
         if not minutes and not days:
@@ -98,7 +125,7 @@ class TrafficMemory:
         hours = sum(min(_DAY_S, (n + 1) * _DAY_S - self._first_at_s) for n in days) / 3600.0
         usual = self._days[:count, [n % DAYS for n in days]].sum(axis=1) / max(hours, 1.0)
         return Remembered(
-            ends=_ends(self._keys[:count]),
+            ends=_ends(self._keys[:count].copy()),
             flow_count=np.maximum(latest, usual),
             over_s=max(len(minutes) * _MINUTE_S, hours * 3600.0),
         )
@@ -134,6 +161,7 @@ class TrafficMemory:
 
     def _drop_rarest(self) -> None:
         """Half of the kinds go: the rarest of the week, the older of equally rare ones."""
+        self._drop_count += 1
         kept = np.sort(np.argsort(self._days[:MAX_KINDS].sum(axis=1), kind="stable")[MAX_KINDS // 2 :])
         for column in (self._keys, self._minutes, self._days):
             column[: len(kept)] = column[kept]

@@ -17,6 +17,7 @@ def seen(kept: TrafficMemory, at_s: list[float], peers: list[str] | None = None)
     peers = peers or ["203.0.113.5"] * len(at_s)
     flows = build_flows([FlowSpec(at_s=0, orig="192.168.1.10", resp=peer, resp_port=443) for peer in peers])
     kept.observe(flows, np.arange(len(at_s)), np.array(at_s))
+    kept.count()
 
 
 def test_nothing_is_known_of_the_minute_that_an_incident_begins_in() -> None:
@@ -80,6 +81,18 @@ def test_of_too_many_kinds_the_rarest_go(monkeypatch: pytest.MonkeyPatch) -> Non
     found = kept.before(BEGIN_S + 120.0)
     assert found is not None
     assert sorted(found.flow_count.tolist())[-4:] == [3.0] * 4
+
+
+def test_what_is_not_counted_yet_is_counted_before_it_is_asked_for() -> None:
+    kept = TrafficMemory()
+    flows = build_flows([FlowSpec(at_s=0, orig="192.168.1.10", resp="203.0.113.5", resp_port=443)] * 3)
+    kept.observe(flows, np.arange(3), np.full(3, BEGIN_S))
+    assert len(kept) == 0
+    found = kept.before(BEGIN_S + 60.0)
+    assert found is not None and found.flow_count.tolist() == [3.0]
+    kept.observe(flows, np.arange(3), np.full(3, BEGIN_S + 61.0))
+    again = kept.before(BEGIN_S + 60.0)
+    assert again is not None and again.flow_count.tolist() == [3.0]
 
 
 def test_how_flows_are_told_changes_nothing() -> None:

@@ -202,6 +202,25 @@ def test_own_effects_are_no_evidence() -> None:
     assert isinstance(judge(ledger=replace(in_force, in_force=frozenset())), Decision)
 
 
+@pytest.mark.parametrize(
+    ("held", "is_ordered"),
+    [
+        (Target(device=DEVICE, proto="tcp", port=23, packets_per_s=1), True),
+        (Target(device=DEVICE, peer=ipaddress.ip_address("203.0.113.50"), packets_per_s=1), True),
+        (Target(device=DEVICE, proto="tcp", port=6667, packets_per_s=1), False),
+        (Target(device=DEVICE, peer=ipaddress.ip_address("::ffff:203.0.113.5"), packets_per_s=1), False),
+        (Target(device=DEVICE, packets_per_s=1), False),
+    ],
+)
+def test_a_slowed_scan_does_not_protect_its_controller(held: Target, is_ordered: bool) -> None:
+    """A harder act that names a peer is judged by itself where no act in force touches what it names."""
+    milder = build_decision(act=Act.RATE_LIMIT, target=held)
+    ledger = Ledger(decisions=(milder,), in_force=frozenset({milder.decision_id}))
+    assert isinstance(judge(ledger=ledger), Decision) is is_ordered
+    whole = judge({"act": Act.QUARANTINE, "target": Target(device=DEVICE)}, ledger=ledger)
+    assert isinstance(whole, Refusal) and "no evidence for a harder one" in whole.reasons[0]
+
+
 def test_the_same_act_is_decided_once() -> None:
     decision, ledger = build_decision(), Ledger(decisions=(build_decision(),))
     assert is_decided(build_proposal(), ledger, NOW)
