@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from thingwarden.config import (
     DetectSettings,
     JournalSettings,
+    PolicySection,
     Settings,
     adjust_calibration,
+    chosen_playbook,
     correlation_settings,
     find_config_file,
     find_problems,
@@ -30,6 +32,7 @@ from thingwarden.detect.correlate import CorrelationSettings
 from thingwarden.domain.calibration import Calibration
 from thingwarden.domain.errors import ConfigError
 from thingwarden.enforce_section import EnforceSettings
+from thingwarden.respond.playbook import load_playbook
 from thingwarden.respond.rules import PolicySettings
 from thingwarden.setting import MAX_FILE_BYTES
 
@@ -212,3 +215,16 @@ def test_of_no_configuration_nothing_holds_and_it_is_told(tmp_path: Path, text: 
 def test_a_missing_file_is_told_and_the_defaults_hold(tmp_path: Path) -> None:
     settings, problems = load_what_holds(tmp_path / "none.toml", {})
     assert (settings, len(problems)) == (Settings(), 1)
+
+
+def test_the_playbook_is_the_named_file_or_the_packaged_one(tmp_path: Path) -> None:
+    assert chosen_playbook(PolicySection()) == load_playbook()
+    file = tmp_path / "playbook.toml"
+    file.write_text("version = 1\n")
+    assert chosen_playbook(PolicySection(playbook=file)).rules == ()
+    file.write_text('version = 1\n[[rule]]\nclass = "c2"\n')
+    with pytest.raises(ConfigError, match="rule 1") as refused:
+        chosen_playbook(PolicySection(playbook=file))
+    assert str(file) in refused.value.what
+    with pytest.raises(ConfigError, match="playbook"):
+        chosen_playbook(PolicySection(playbook=tmp_path / "none.toml"))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import sys
+import time
 from pathlib import Path
 
 import click
@@ -15,6 +17,7 @@ from thingwarden.cli.enforcement import (
     can_ask,
     confirmed,
     every_enforcer,
+    learner,
     lifetime_s,
     login_name,
     open_enforcer,
@@ -26,6 +29,7 @@ from thingwarden.domain.response import ReceiptStatus
 from thingwarden.enforce.dispatch import EnforcerSet
 from thingwarden.enforce.dryrun import DryRunEnforcer
 from thingwarden.enforce.nftables import NftablesEnforcer
+from thingwarden.serve.allowed_names import AllowedNames
 from thingwarden.testing import build_decision
 
 
@@ -104,3 +108,21 @@ def test_a_panic_finds_what_a_dead_process_left_in_the_kernel(tmp_path: Path) ->
         (released,) = firewall.release_all(decision.decided_at)
         assert (released.decision_id, released.status) == (decision.decision_id, ReceiptStatus.REVOKED)
         assert every_enforcer(settings) == ([], [])
+
+
+def test_what_this_machine_knows_is_learned_with_what_its_enforcers_can_do(tmp_path: Path) -> None:
+    told = learner(DryRunEnforcer())()
+    assert ipaddress.ip_address("127.0.0.1") in told.protected_addresses
+    assert told.capabilities == (DryRunEnforcer().capability,)
+    site = build_site(tmp_path)
+    away = open_enforcer(load_settings(site.config, {}).settings)
+    assert learner(away)().capabilities is None
+
+
+def test_where_allowed_domains_are_found_is_learned_with_each_asking() -> None:
+    names = AllowedNames(["example.org"], lambda domain: ["192.0.2.7"])
+    learn, deadline_s = learner(DryRunEnforcer(), names), time.monotonic() + 10
+    while not learn().named_addresses and time.monotonic() < deadline_s:
+        time.sleep(0.01)
+    names.close()
+    assert learn().named_addresses == {ipaddress.ip_address("192.0.2.7")}

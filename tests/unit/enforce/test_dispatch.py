@@ -7,7 +7,7 @@ from datetime import datetime
 
 from thingwarden.domain.errors import EnforcementError
 from thingwarden.domain.response import ACTS_WITHIN, Act, Capability, Reach, Receipt, ReceiptStatus, Target
-from thingwarden.enforce.dispatch import EnforcerSet, capabilities_of, join_capabilities
+from thingwarden.enforce.dispatch import UNREACHED, EnforcerSet, capabilities_of, join_capabilities, known_capabilities
 from thingwarden.testing import ManualClock, RecordingEnforcer, build_decision, build_device
 
 GATEWAY = Capability(reach=Reach.GATEWAY, acts=ACTS_WITHIN[Reach.GATEWAY], ends_by_itself=True)
@@ -113,3 +113,11 @@ def test_what_they_can_do_together() -> None:
     assert both.capability == Capability(reach=Reach.REMOTE, acts=GATEWAY.acts | BROKER.acts, ends_by_itself=False)
     assert join_capabilities([GATEWAY]) == GATEWAY
     assert capabilities_of(_Broker()) == (BROKER,)
+
+
+def test_what_cannot_be_reached_is_not_counted_out() -> None:
+    class _Away(_Broker):
+        capability = UNREACHED
+
+    assert known_capabilities(_Broker()) == (BROKER,)
+    assert known_capabilities(EnforcerSet([_Firewall(), _Away()])) is None

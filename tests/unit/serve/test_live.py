@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from live_builder import RecordedSource, read_packets
 from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE
 from thingwarden.domain.incident import ChangeKind, Incident, IncidentChange
 from thingwarden.domain.packet import PacketBatch, PacketsRead
-from thingwarden.domain.response import Receipt, ReceiptStatus, Refusal
+from thingwarden.domain.response import Act, Decision, Receipt, ReceiptStatus, Refusal
 from thingwarden.encode.sentence import SentenceEncoder
 from thingwarden.encode.vocabulary import Vocabulary
 from thingwarden.enforce.dryrun import DryRunEnforcer
@@ -22,6 +22,9 @@ from thingwarden.ingest.source import open_source
 from thingwarden.model.artifact import Artifact, load_artifact
 from thingwarden.model.scorer import FlowScorer
 from thingwarden.respond.playbook import load_playbook
+from thingwarden.respond.policy import NetworkView
+from thingwarden.respond.rehearse import Rehearsal, rehearse
+from thingwarden.serve.entries import decision_entry, receipt_entry
 from thingwarden.serve.explain import Explainer, recalling
 from thingwarden.serve.live import Carried, Live, LiveSummary, Told
 from thingwarden.serve.replay import Replay, ReplayPlan, ReplayResult
@@ -60,6 +63,7 @@ def build_live(
     row_count: int = 16_384,
     journal: Journal | None = None,
     enforcer: RecordingEnforcer | DryRunEnforcer | None = None,
+    key: bytes | None = None,
 ) -> Live:
     vocabulary, scorer = Vocabulary.from_json(artifact.vocabulary), recalling(FlowScorer(artifact))
     return Live(
@@ -71,6 +75,7 @@ def build_live(
         explainer=Explainer(scorer, vocabulary, plan.calibration.temperature),
         recalls=scorer,
         journal=journal,
+        key=key,
         tell=tell,
         clock=source.clock,
         row_count=row_count,
@@ -195,3 +200,26 @@ def test_a_dry_run_says_so(artifact: Artifact, plan: ReplayPlan, packets: Packet
     statuses = {item.receipt.status for item in told if isinstance(item, Carried)}
     assert statuses == {ReceiptStatus.DRY_RUN}
     assert summary.started_at <= summary.ended_at
+
+
+def test_what_an_earlier_run_left_in_force_makes_its_device_silent(
+    artifact: Artifact, plan: ReplayPlan, packets: PacketBatch, replayed: ReplayResult, tmp_path: Path
+) -> None:
+    """The attacker's flows are touched from the first on: no incident of it, no order; of others as ever."""
+    offender = next(item for item in replayed.incidents if item.role.value == "offender").device
+    begun = datetime.fromtimestamp(float(packets.at_s[0]), UTC) - timedelta(minutes=1)
+    asked = Rehearsal(act=Act.ISOLATE, device=offender, ttl_s=7200.0, approved_by="ada")
+    _, decision = rehearse(asked, view=NetworkView(), settings=plan.policy, now=begun)
+    assert isinstance(decision, Decision)
+    enforcer, key = RecordingEnforcer(), b"k" * 32
+    with Journal(tmp_path / "journal.sqlite") as journal:
+        journal.append([decision_entry(decision, key), receipt_entry(enforcer.apply(decision, begun), "")])
+        told: list[Told] = []
+        source = RecordedSource(packets, 1000)
+        live = build_live(artifact, plan, source, told.append, journal=journal, enforcer=enforcer, key=key)
+        summary = live.run(never)
+    named = {item.device.mac for item in summary.incidents if item.role.value == "offender"}
+    before = {item.device.mac for item in replayed.incidents if item.role.value == "offender"}
+    assert named == before - {offender.mac}
+    ordered = [item.decision for item in told if isinstance(item, Carried)]
+    assert all(item.target.device is None or item.target.device.mac != offender.mac for item in ordered)

@@ -240,3 +240,11 @@ def test_a_second_writer_is_refused(path: Path, monkeypatch: pytest.MonkeyPatch)
                 second.append([entry()])
 
         assert first.append(entries_while_second_writes()) == 1
+
+
+def test_the_number_of_the_latest_entry_is_told(path: Path) -> None:
+    with Journal(path) as journal:
+        assert journal.head_number() == 0
+        journal.append([entry(subject="a"), entry(subject="b")])
+        assert journal.head_number() == 2
+        assert [item.entry.subject for item in journal.written(after=1)] == ["b"]
