@@ -25,7 +25,7 @@ MAX_TARGETS: Final = 3
 """Targets that one rule names per incident; the busiest first. More is a case for a milder, wider act."""
 
 EVERY_CLASS: Final = "*"
-_SCOPES: Final = ("device", "port", "peer", "service", "port_or_peer", "service_or_peer")
+_SCOPES: Final = ("device", "port", "peer", "service", "port_or_peer", "few_peers", "service_or_peer")
 _HAS_PORTS: Final = ("tcp", "udp")
 
 
@@ -129,9 +129,12 @@ def _targets(rule: Rule, attack_class: AttackClass, incident: Incident, skips: S
         if contact.attack_class is attack_class and contact.is_outbound is not is_inbound
     ]
     scope = rule.scope
-    if scope == "port_or_peer":
+    if scope in ("port_or_peer", "few_peers"):
         ports, peers = {(item.proto, item.port) for item in contacts}, {item.peer for item in contacts}
-        scope = "port" if len(ports) <= len(peers) else "peer"
+        is_wide = len(ports) <= len(peers)
+        if is_wide and scope == "few_peers":
+            return []
+        scope = "port" if is_wide else "peer"
     services = Counter(contact.peer for contact in contacts)
     flow_counts: Counter[Target] = Counter()
     for contact in contacts:

@@ -119,6 +119,7 @@ def _command(rule: Rule) -> str:
         "port": "__device__:value to __service__:value of any peer",
         "peer": "__device__:value to __peer__:value",
         "service": "__device__:value to __peer__:value, __service__:value",
+        "few_peers": "__device__:value to each peer that it attacks, where those are fewer than the ports",
         "service_or_peer": "__device__:value to __peer__:value, __service__:value where it has one",
         "port_or_peer": "__device__:value to each port or to each peer that it attacks, whichever are fewer",
     }[rule.scope]

@@ -34,7 +34,7 @@ def test_people_read_a_line_for_each_thing_that_happens(capsys: pytest.CaptureFi
     assert any(" because: " in line for line in lines)
     assert any("ms after the packet: dry-run, nothing changed" in line for line in lines)
     assert lines[-1].startswith("32,892 packets and 4,228 flows of ")
-    assert "0 packets dropped by the kernel: 8 incidents, 14 acts ordered" in lines[-1]
+    assert "0 packets dropped by the kernel: 8 incidents, 20 acts ordered" in lines[-1]
 
 
 def test_programs_read_each_order_with_its_course(capsys: pytest.CaptureFixture[str]) -> None:
@@ -43,7 +43,7 @@ def test_programs_read_each_order_with_its_course(capsys: pytest.CaptureFixture[
     watch_sample(invocation)
     records = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     kinds = [record["type"] for record in records]
-    assert kinds.count("decision") == kinds.count("course") == kinds.count("receipt") == 14
+    assert kinds.count("decision") == kinds.count("course") == kinds.count("receipt") == 20
     assert set(kinds) == {"incident", "decision", "receipt", "course", "refusal", "watch_summary"}
     assert records[-1]["left_out"] == {"not_ip": 3}
 

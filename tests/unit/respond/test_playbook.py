@@ -57,7 +57,8 @@ def test_a_scan_is_slowed_by_ports_or_by_peers_whichever_are_fewer() -> None:
         (Act.RATE_LIMIT, "192.168.1.10 to any address tcp/23")
     ]
     assert acts_of(incident_of(AttackClass.SCAN, contacts=deep))[1:] == [
-        (Act.RATE_LIMIT, "192.168.1.10 to 203.0.113.5")
+        (Act.RATE_LIMIT, "192.168.1.10 to 203.0.113.5"),
+        (Act.BLOCK_FLOW, "192.168.1.10 to 203.0.113.5"),
     ]
 
 
