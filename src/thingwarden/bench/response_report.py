@@ -64,7 +64,7 @@ def summarise(outcomes: Sequence[Outcome], defence: str) -> dict[str, Any]:
             sum(device.sent_after_count for device in restricted),
         ),
         "devices_kept_count": sum(
-            (_share(device.arrived_after_count, device.sent_after_count) or 1.0) >= GOAL_KEPT for device in restricted
+            device.arrived_after_count >= GOAL_KEPT * device.sent_after_count for device in restricted
         ),
         "others_sent_count": sum(device.sent_count for device in others),
         "others_lost_count": sum(device.sent_count - device.arrived_count for device in others),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from thingwarden.bench.response_report import Outcome
     from thingwarden.bench.response_restrained import Restrained
 
-_SCENARIOS: Final = ("attacks-c2", "attacks-flood", "attacks-guess", "attacks-scan")
+_SCENARIOS: Final = ("attacks-c2", "attacks-flood", "attacks-scan")
 
 
 @click.command("response")

@@ -47,6 +47,9 @@ def test_figures_are_of_packets_and_of_attacks() -> None:
     assert (values["attacks_cut_count"], values["attacks_after_count"]) == (0, 1)
     assert values["harm_stopped_ratio"] == pytest.approx(98 / 400)
     assert values["kept_ratio"] == pytest.approx(38 / 40)
+    assert values["devices_kept_count"] == 1
+    cut_off = replace(OUTCOME, devices=(replace(DEVICE, arrived_after_count=0), OTHER))
+    assert summarise([cut_off], "playbook")["devices_kept_count"] == 0
     assert (values["others_lost_count"], values["others_sent_count"]) == (1, 50)
 
 
