@@ -265,8 +265,10 @@ class Pipeline:
             return touched
         began_s = self._flows.started_at_s[words.flow]
         ended_s = began_s + np.nan_to_num(self._flows.duration_s[words.flow])
-        spared = self._spared()
-        for order in (order for host in acting for order in self._acting[host]):
+        orders = [order for host in acting for order in self._acting[host]]
+        is_sparing = any(order.decision.act is Act.QUARANTINE for order in orders)
+        spared = self._spared(self._view()) if is_sparing else frozenset()
+        for order in orders:
             since_s = order.began_at.timestamp() if order.began_at else 0.0
             until_s = order.ended_at.timestamp() if order.ended_at else np.inf
             is_meanwhile = (ended_s >= since_s) & (began_s <= until_s)
@@ -358,19 +360,18 @@ class Pipeline:
                 _traffic(proposal.act, proposal.target) not in answered
                 and isinstance(self._judge_now(proposal, incident, view, at), Decision)
             ),
-            estimate=lambda act, target: estimate_cost(act, target, incident, self._memory, self._spared()),
+            estimate=lambda act, target: estimate_cost(act, target, incident, self._memory, self._spared(view)),
         )
 
     def _judge_now(self, proposal: Proposal, incident: Incident, view: NetworkView, at: datetime) -> Decision | Refusal:
-        cost = estimate_cost(proposal.act, proposal.target, incident, self._memory, self._spared())
+        cost = estimate_cost(proposal.act, proposal.target, incident, self._memory, self._spared(view))
         return judge_proposal(
             proposal, incident, view=view, ledger=self._ledger(), settings=self._policy, now=at, cost=cost
         )
 
-    def _spared(self) -> frozenset[IpAddress]:
+    def _spared(self, view: NetworkView) -> frozenset[IpAddress]:
         """Hosts that a quarantined device goes on to reach."""
-        learned = frozenset(self._host_roles.protected().roles)
-        return learned | self._known.protected_addresses | self._policy.protected_addresses
+        return view.protected_addresses | self._policy.protected_addresses
 
     def _order(self, decision: Decision) -> list[Command]:
         self._orders[decision.decision_id] = _Order(decision, DecisionState.APPROVED)
