@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import time
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, get_args
 from zoneinfo import ZoneInfo
@@ -33,6 +34,7 @@ from thingwarden.setting import (
     Networks,
     Problem,
     Section,
+    is_mac,
     member_of,
     read_act,
     read_toml,
@@ -340,9 +342,7 @@ def _settings(file: PolicyFile) -> PolicySettings:
 
 
 def _device_rule(entry: DeviceEntry) -> DeviceRule:
-    from ipaddress import ip_address
-
-    macs = frozenset(host for host in entry.hosts if len(host.split(":")) == 6 and "." not in host and len(host) == 17)
+    macs = frozenset(host for host in entry.hosts if is_mac(host))
     return DeviceRule(
         label=entry.label,
         addresses=frozenset(plain_address(ip_address(host)) for host in entry.hosts if host not in macs),

@@ -42,14 +42,19 @@ def _address(value: object) -> object:
     return ipaddress.ip_address(value)
 
 
+def is_mac(text: str) -> bool:
+    """Whether it is a MAC, and no address: some IPv6 addresses look alike."""
+    return _MAC.fullmatch(text) is not None
+
+
 def _mac(value: object) -> object:
-    if not isinstance(value, str) or not _MAC.fullmatch(value):
+    if not isinstance(value, str) or not is_mac(value):
         raise ValueError("a MAC is written as six hexadecimal pairs with colons")
     return value.lower()
 
 
 def _device_name(value: object) -> object:
-    if isinstance(value, str) and _MAC.fullmatch(value):
+    if isinstance(value, str) and is_mac(value):
         return value.lower()
     return str(_address(value))
 

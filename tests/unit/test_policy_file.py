@@ -177,6 +177,13 @@ def test_contradictions_and_traps_are_told(tmp_path: Path, text: str, warning: s
     assert any(warning in told for told in warnings)
 
 
+def test_an_ipv6_address_that_looks_like_a_mac_is_none(tmp_path: Path) -> None:
+    text = '[[device]]\nlabel = "a"\nhosts = ["fe80::1:22:333:44", "02:00:5E:10:00:03"]\n'
+    (rule,) = load_policy(written(tmp_path, text)).devices
+    assert rule.addresses == {ipaddress.ip_address("fe80::1:22:333:44")}
+    assert rule.macs == {"02:00:5e:10:00:03"}
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="No such file"):
         load_policy(tmp_path / "none.toml")

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from thingwarden.bench.lab_networks import SLACK_S, is_restricted
 from thingwarden.bench.metrics import has_right_role, judge_incident
 from thingwarden.bench.suricata import HOME_NETWORKS
+from thingwarden.domain.address import mac_number
 from thingwarden.domain.alert import UNKNOWN_SIDE, AlertBatch
 from thingwarden.domain.detection import FlowVerdicts
 from thingwarden.domain.device import Device
@@ -228,5 +229,5 @@ def _is_of(flows: FlowBatch, device: Device) -> npt.NDArray[np.bool_]:
         if device.address is not None:
             found |= (address == np.array(words_from_address(device.address), dtype=np.uint64)).all(axis=1)
         if device.mac is not None:
-            found |= mac == int(device.mac.replace(":", ""), 16)
+            found |= mac == mac_number(device.mac)
     return found

@@ -24,6 +24,7 @@ from thingwarden.bench.early_attacks import (
     settings_at,
     usual_attempts,
 )
+from thingwarden.domain.address import mac_number
 from thingwarden.domain.flow import FlowBatch
 from thingwarden.domain.packet import TCP_RST
 from thingwarden.lab.behaviour.attacks.breadth import draw_settings
@@ -117,7 +118,7 @@ def play(staged: Staged) -> Played:
     run = Simulation(staged.schedule, live, EARLY_ACTS)
     meter = Meter(run.labels, run.began_at_s)
     batches, sent_s = [], [np.zeros(0)]
-    mac = int(staged.infected.mac.replace(":", ""), 16)
+    mac = mac_number(staged.infected.mac)
     for rows in run.packets():
         batches.append(meter.push(rows))
         is_sent = (rows["src_mac"] == mac) & (rows["tcp_flags"] & TCP_RST == 0)
@@ -134,7 +135,7 @@ def play(staged: Staged) -> Played:
 
 def begun_by(flows: FlowBatch, host: Host) -> npt.NDArray[np.bool_]:
     """Which flows a host began, bool (n,)."""
-    return np.asarray(flows.orig_mac == int(host.mac.replace(":", ""), 16))
+    return np.asarray(flows.orig_mac == mac_number(host.mac))
 
 
 def _draw(scene: Scene, duration_s: float) -> Schedule:

@@ -18,6 +18,7 @@ from thingwarden.bench.evasion_rows import Evaded, Mask, attack_mask
 from thingwarden.bench.lab_networks import DAYS_PER_WEEK, SLACK_S
 from thingwarden.bench.measure import count_mask
 from thingwarden.bench.metrics import BOOTSTRAP_DRAWS, bootstrap_interval, judge_incident, poisson_upper_bound
+from thingwarden.domain.address import mac_number
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.taxonomy import CLASSES
@@ -152,7 +153,7 @@ def _is_device(flows: FlowBatch, incident: Incident, end: str) -> Mask:
         address = np.array(words_from_address(device.address), dtype=np.uint64)
         is_device |= (getattr(flows, f"{end}_address") == address).all(axis=1)
     if device.mac is not None:
-        is_device |= getattr(flows, f"{end}_mac") == int(device.mac.replace(":", ""), 16)
+        is_device |= getattr(flows, f"{end}_mac") == mac_number(device.mac)
     return is_device
 
 

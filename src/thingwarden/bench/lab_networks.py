@@ -18,6 +18,7 @@ import numpy.typing as npt
 from thingwarden.bench.contestants import Contestant, Watched
 from thingwarden.bench.measure import count_flows, count_mask
 from thingwarden.bench.metrics import bootstrap_interval, judge_incident, poisson_upper_bound
+from thingwarden.domain.address import mac_number
 from thingwarden.domain.flow import FlowBatch, words_from_address
 from thingwarden.domain.incident import Incident, Role
 from thingwarden.domain.response import Act, Decision
@@ -141,7 +142,7 @@ def _rows_accused(flows: FlowBatch, incident: Incident) -> tuple[npt.NDArray[np.
         if device.address is not None:
             is_device |= (address == np.array(words_from_address(device.address), dtype=np.uint64)).all(axis=1)
         if device.mac is not None:
-            is_device |= mac == int(device.mac.replace(":", ""), 16)
+            is_device |= mac == mac_number(device.mac)
         ends.append(is_device & is_during)
     return ends[0], ends[1], incident.role
 

@@ -29,6 +29,7 @@ from thingwarden.bench.latency_traffic import attacker_mac
 from thingwarden.domain.errors import ConfigError
 from thingwarden.enforce.key import make_key
 from thingwarden.lab.prefix import LAN
+from thingwarden.lab.real.daemons import start_daemon
 from thingwarden.lab.real.layout import LAN_BRIDGE
 from thingwarden.lab.real.network import Lab
 from thingwarden.lab.timeline import Host
@@ -171,13 +172,7 @@ class _Run:
 
     def _start(self, argv: Sequence[str], said: Path, sign: str) -> subprocess.Popen[bytes]:
         """Start it in the gateway, on the core of the watch, and wait for the sign that it is there."""
-        process = self.lab.spawn(Lab.GATEWAY, self._on(1, argv), log=said)
-        deadline_s = time.monotonic() + _READY_LIMIT_S
-        while sign not in (said.read_text() if said.exists() else ""):
-            if process.poll() is not None or time.monotonic() > deadline_s:
-                raise ConfigError(" ".join(argv), f"did not start: {said.read_text().strip()}")
-            time.sleep(0.05)
-        return process
+        return start_daemon(self.lab, Lab.GATEWAY, self._on(1, argv), sign, log=said, within_s=_READY_LIMIT_S)
 
     def _attack(self, attacker: int) -> None:
         note = self.lab.scratch / f"attack-{attacker}.npz"

@@ -8,18 +8,16 @@ from __future__ import annotations
 
 import json
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from thingwarden.domain.errors import ConfigError
 from thingwarden.enforce.key import make_key
 from thingwarden.lab.real.capture import READY, capture_arguments
+from thingwarden.lab.real.daemons import start_daemon
 from thingwarden.lab.real.layout import LAN_BRIDGE
 from thingwarden.lab.real.network import Lab
 from thingwarden.lab.real.run import Progress, run_scenario
@@ -32,7 +30,8 @@ TRIAL_FILE: Final = "trial.json"
 """Written last: what was run to its end."""
 
 _SNAP_BYTES: Final = 128
-_READY_LIMIT_S: Final = 40.0
+READY_WITHIN_S: Final = 40.0
+"""A dozen captures, an enforcer and a watch start on two cores."""
 
 _ISOLATING_PLAYBOOK: Final = """version = 1
 [[rule]]
@@ -145,7 +144,9 @@ def _measured(lab: Lab, folder: Path) -> Iterator[None]:
     captures = []
     for name in (*lab.host_names, Lab.INTERNET):
         argv = capture_arguments("eth0", capture_path(lab.scratch, name), _SNAP_BYTES)
-        captures.append(start_program(lab, name, argv, lab.scratch / f"at-{name}.log", READY))
+        captures.append(
+            start_daemon(lab, name, argv, READY, log=lab.scratch / f"at-{name}.log", within_s=READY_WITHIN_S)
+        )
     yield
     for process in captures:
         lab.stop(process)
@@ -162,9 +163,13 @@ def _defended(lab: Lab, defence: str, folder: Path) -> Iterator[None]:
     settings, said = write_settings(lab.scratch, defence), lab.scratch / SAID_FILE
     program = (sys.executable, "-m", "thingwarden")
     argv = [*program, "enforcer", "nftables", "--config", str(settings)]
-    enforcer = start_program(lab, Lab.GATEWAY, argv, lab.scratch / "enforcer.log", "listens")
+    enforcer = start_daemon(
+        lab, Lab.GATEWAY, argv, "listens", log=lab.scratch / "enforcer.log", within_s=READY_WITHIN_S
+    )
     argv = [*program, "watch", "-i", LAN_BRIDGE, "--enforce", "socket", "--json", "--no-journal"]
-    watch = start_program(lab, Lab.GATEWAY, [*argv, "--config", str(settings)], said, "watching")
+    watch = start_daemon(
+        lab, Lab.GATEWAY, [*argv, "--config", str(settings)], "watching", log=said, within_s=READY_WITHIN_S
+    )
     yield
     lab.stop(watch)
     lab.stop(enforcer)
@@ -184,15 +189,3 @@ def write_settings(folder: Path, defence: str) -> Path:
     path = folder / "settings.toml"
     path.write_text(_SETTINGS.format(folder=folder, proposer=proposer, playbook=playbook), encoding="utf-8")
     return path
-
-
-def start_program(lab: Lab, host: str, argv: Sequence[str], said: Path, sign: str) -> subprocess.Popen[bytes]:
-    """Start a program and wait for the sign that it is there."""
-    process = lab.spawn(host, argv, log=said)
-    deadline_s = time.monotonic() + _READY_LIMIT_S
-    while sign not in (said.read_text(encoding="utf-8") if said.exists() else ""):
-        if process.poll() is not None or time.monotonic() > deadline_s:
-            words = said.read_text(encoding="utf-8").strip() if said.exists() else "it said nothing"
-            raise ConfigError(" ".join(argv), f"did not start: {words}")
-        time.sleep(0.05)
-    return process

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.bench.response import SAID_FILE, capture_path
-from thingwarden.domain.address import IpNetwork
+from thingwarden.domain.address import IpNetwork, mac_number
 from thingwarden.domain.flow import words_from_address
 from thingwarden.domain.packet import PacketBatch
+from thingwarden.domain.plan import PROTOCOL_NUMBERS
 from thingwarden.ingest.pcap import PcapSource
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, INTERNET, INTERNET6, SPOOFED
 from thingwarden.lab.truth import Interval, Timing, Truth, read_timing, read_truth
@@ -28,7 +29,6 @@ from thingwarden.lab.truth import Interval, Timing, Truth, read_timing, read_tru
 _SLACK_S: Final = 0.5
 _OUTSIDE: Final[tuple[IpNetwork, ...]] = (*INTERNET, INTERNET6, SPOOFED)
 _NEVER_S: Final = float("inf")
-_PROTOS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
 
 Mask = npt.NDArray[np.bool_]
 
@@ -132,7 +132,7 @@ def measure_trial(folder: Path) -> tuple[list[AttackOutcome], list[DeviceOutcome
     to_outside = _within(outside.dst_address, _OUTSIDE)
     arrivals = _Arrivals(
         [outside.take(to_outside)]
-        + [packets.take(packets.dst_mac == np.uint64(_number(macs[name]))) for name, packets in captures.items()]
+        + [packets.take(packets.dst_mac == np.uint64(mac_number(macs[name]))) for name, packets in captures.items()]
     )
     senders = [_sent(name, macs[name], packets, truth, timing) for name, packets in captures.items()]
     attacks = [
@@ -183,7 +183,7 @@ def _device(sender: _Sent, arrivals: _Arrivals, held: Sequence[_InForce]) -> Dev
 
 
 def _sent(name: str, mac: str, packets: PacketBatch, truth: Truth, timing: Timing) -> _Sent:
-    is_own = packets.src_mac == np.uint64(_number(mac))
+    is_own = packets.src_mac == np.uint64(mac_number(mac))
     is_single = packets.dst_mac >> np.uint64(40) & np.uint64(1) == 0
     to_gateway = _within(packets.dst_address, [ipaddress.ip_network(item) for item in (GATEWAY, GATEWAY6)])
     is_local_only = _within(packets.dst_address, [ipaddress.ip_network("fe80::/10")])
@@ -255,7 +255,7 @@ def _answers(item: _InForce, sender: _Sent, interval: Interval) -> bool:
         return item.peer in interval.addresses or (item.mac is None and _is_in(item.peer, interval.peer))
     if item.mac != sender.mac or (item.peer is not None and not _is_in(item.peer, interval.peer)):
         return False
-    if item.proto is not None and interval.proto not in (0, _PROTOS[item.proto]):
+    if item.proto is not None and interval.proto not in (0, PROTOCOL_NUMBERS[item.proto]):
         return False
     return item.port is None or not interval.ports or item.port in interval.ports
 
@@ -290,7 +290,3 @@ def _within(column: npt.NDArray[np.uint64], networks: Sequence[IpNetwork]) -> Ma
         else:
             inside |= (column[:, 0] >= first[0]) & (column[:, 0] <= last[0])
     return inside
-
-
-def _number(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)

@@ -16,12 +16,13 @@ from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Final
 
-from thingwarden.bench.response import SAID_FILE, start_program, write_settings
+from thingwarden.bench.response import READY_WITHIN_S, SAID_FILE, write_settings
 from thingwarden.domain.device import Device
 from thingwarden.domain.errors import ConfigError
 from thingwarden.domain.response import Act, Decision
 from thingwarden.enforce.client import SocketEnforcer
 from thingwarden.enforce.key import read_key
+from thingwarden.lab.real.daemons import start_daemon
 from thingwarden.lab.real.layout import LAN_BRIDGE
 from thingwarden.lab.real.network import Lab
 from thingwarden.lab.real.run import Progress, run_scenario
@@ -117,7 +118,7 @@ def _camera(lab: Lab) -> Device:
 def _limited(lab: Lab, camera: Device, duration_s: float, folder: Path) -> Iterator[Callable[[], int]]:
     settings, program = write_settings(lab.scratch, "playbook"), (sys.executable, "-m", "thingwarden")
     argv = [*program, "enforcer", "nftables", "--config", str(settings)]
-    process = start_program(lab, Lab.GATEWAY, argv, lab.scratch / "enforcer.log", "listens")
+    process = start_daemon(lab, Lab.GATEWAY, argv, "listens", log=lab.scratch / "enforcer.log", within_s=READY_WITHIN_S)
     key = read_key(lab.scratch / "key")
     enforcer = SocketEnforcer(lab.scratch / "nftables.sock", key, answer_within_s=5.0)
     decision, journal = _decide(camera, duration_s + _LONGER_S), lab.scratch / "journal.sqlite"
@@ -126,7 +127,9 @@ def _limited(lab: Lab, camera: Device, duration_s: float, folder: Path) -> Itera
         opened.append([receipt_entry(enforcer.apply(decision, datetime.now(UTC)), decision.incident_id)])
     said = lab.scratch / SAID_FILE
     argv = [*program, "watch", "-i", LAN_BRIDGE, "--enforce", "socket", "--json", "--journal", str(journal)]
-    watch = start_program(lab, Lab.GATEWAY, [*argv, "--config", str(settings)], said, "watching")
+    watch = start_daemon(
+        lab, Lab.GATEWAY, [*argv, "--config", str(settings)], "watching", log=said, within_s=READY_WITHIN_S
+    )
 
     def dropped() -> int:
         held = {receipt.decision_id: receipt for receipt in enforcer.in_force(datetime.now(UTC))}

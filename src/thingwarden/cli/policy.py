@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import json
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -32,14 +31,15 @@ EXIT_FAILED: Final = 1
 
 _ACTS: Final = tuple(act for act in Act if act not in (Act.NOTIFY, Act.SINKHOLE, Act.MQTT_DENY))
 _SOMEBODY: Final = ipaddress.ip_address("192.0.2.1")
-_MAC: Final = re.compile(r"[0-9A-Fa-f]{2}(:[0-9A-Fa-f]{2}){5}")
 
 
 class _Host(click.ParamType[Any]):
     name = "host"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        if isinstance(value, str) and _MAC.fullmatch(value):
+        from thingwarden.setting import is_mac
+
+        if isinstance(value, str) and is_mac(value):
             return value.lower()
         try:
             return ipaddress.ip_address(value)

@@ -147,7 +147,7 @@ def _chosen(settings: Settings, enforce: str | None) -> Settings:
 
 def _at_interface(settings: Settings, interface: str) -> Settings:
     """The settings, with the interface's own networks among those whose hosts are devices."""
-    from thingwarden.ingest.own_networks import networks_of_interface
+    from thingwarden.enforce.own_hosts import networks_of_interface
 
     known = (*settings.network.local_prefixes, *networks_of_interface(interface))
     section = settings.network.model_copy(update={"local_prefixes": tuple(dict.fromkeys(known))})

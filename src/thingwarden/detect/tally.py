@@ -25,6 +25,7 @@ from thingwarden.domain.flow import (
     address_from_words,
 )
 from thingwarden.domain.incident import Contact, Rhythm
+from thingwarden.domain.plan import PROTOCOL_NUMBERS
 from thingwarden.domain.sighting import NO_FLOW
 from thingwarden.domain.taxonomy import CLASSES
 
@@ -60,7 +61,7 @@ _PERIODIC_FLOOR_S: Final = 0.5
 _LAST_SECOND_S: Final = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 _MILLIONTHS: Final = 1_000_000
 _TCP: Final = 6
-_PROTO_NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
+_PROTO_NAMES: Final = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 _CLOSED_BY_BOTH: Final = CONN_STATE_CODE["SF"]
 _ESTABLISHED: Final = [CONN_STATE_CODE[name] for name in ("S1", "SF", "S2", "S3", "RSTO", "RSTR")]
 

@@ -1,6 +1,6 @@
 """Network addresses as values, and the one spelling in which they are compared.
 
-In: addresses and networks of ``ipaddress``. Out: the same.
+In: addresses and networks of ``ipaddress``, MACs as text. Out: the same; MACs as numbers.
 Must never: import anything beyond the standard library, for the enforcer's process reads it.
 """
 
@@ -18,3 +18,8 @@ def plain_address(address: IpAddress) -> IpAddress:
     if isinstance(address, ipaddress.IPv6Address):
         return address.ipv4_mapped or ipaddress.IPv6Address(int(address))
     return address
+
+
+def mac_number(mac: str) -> int:
+    """The number of a MAC written ``aa:bb:cc:dd:ee:ff``."""
+    return int(mac.replace(":", ""), 16)

@@ -29,7 +29,8 @@ MAX_TTL_S: Final = 604_800.0
 
 MAX_PACKETS_PER_S: Final = 1_000_000
 PORTED: Final = ("tcp", "udp")
-PROTOCOLS: Final = (*PORTED, "icmp", "icmp6")
+PROTOCOL_NUMBERS: Final = {"tcp": 6, "udp": 17, "icmp": 1, "icmp6": 58}
+PROTOCOLS: Final = tuple(PROTOCOL_NUMBERS)
 
 _ID: Final = re.compile(r"[0-9a-f]{12}")
 _MAC: Final = re.compile(r"[0-9a-f]{2}(:[0-9a-f]{2}){5}")

@@ -1,6 +1,6 @@
 """What this machine knows of its network by itself: its addresses, routers and resolvers, and their MACs.
 
-In: /proc, /sys and /etc/resolv.conf. Out: ``KnownHosts``.
+In: /proc, /sys and /etc/resolv.conf. Out: ``KnownHosts``; the networks of an interface.
 Must never: fail; what cannot be read is not known, and what the operator configured holds without it.
 """
 
@@ -16,6 +16,10 @@ from thingwarden.domain.address import IpAddress, IpNetwork, plain_address
 from thingwarden.enforce.guard import KnownHosts
 
 _MAX_FILE_BYTES: Final = 1 << 20
+_LINK_LOCAL_SCOPE: Final = "20"
+_LEAST_PREFIX: Final = {4: 8, 6: 32}
+"""A wider network than this is a route to the world."""
+
 _NO_MAC: Final = "00:00:00:00:00:00"
 
 
@@ -34,6 +38,17 @@ def find_known_hosts(protected: Iterable[IpNetwork] = (), root: Path = Path("/")
         if address in addresses or any(address in network for network in protected)
     )
     return KnownHosts(addresses=addresses, macs=frozenset(_interface_macs(root)) | frozenset(neighbours))
+
+
+def networks_of_interface(interface: str, root: Path = Path("/")) -> tuple[IpNetwork, ...]:
+    """Networks that hosts share with an interface, link-local ones left out.
+
+    Args:
+        interface: name.
+        root: where proc is found.
+    """
+    found = [*_ipv4_networks(interface, root), *_ipv6_networks(interface, root)]
+    return tuple(dict.fromkeys(network for network in found if network.prefixlen >= _LEAST_PREFIX[network.version]))
 
 
 def _own_addresses(root: Path) -> Iterator[IpAddress]:
@@ -73,6 +88,21 @@ def _neighbours(root: Path) -> Iterator[tuple[IpAddress, str]]:
 def _interface_macs(root: Path) -> Iterator[str]:
     for file in (root / "sys/class/net").glob("*/address"):
         yield from (line.lower() for line in _lines(file) if len(line) == len(_NO_MAC) and line != _NO_MAC)
+
+
+def _ipv4_networks(interface: str, root: Path) -> Iterator[IpNetwork]:
+    for fields in map(str.split, _lines(root / "proc/net/route")):
+        if len(fields) > 7 and fields[0] == interface and fields[2] == "00000000":
+            with suppress(ValueError):
+                address, mask = (ipaddress.IPv4Address(bytes.fromhex(fields[n])[::-1]) for n in (1, 7))
+                yield ipaddress.IPv4Network(f"{address}/{mask}")
+
+
+def _ipv6_networks(interface: str, root: Path) -> Iterator[IpNetwork]:
+    for fields in map(str.split, _lines(root / "proc/net/if_inet6")):
+        if len(fields) == 6 and fields[5] == interface and fields[3] != _LINK_LOCAL_SCOPE:
+            with suppress(ValueError):
+                yield ipaddress.IPv6Network((int(fields[0], 16), int(fields[2], 16)), strict=False)
 
 
 def _lines(file: Path) -> list[str]:

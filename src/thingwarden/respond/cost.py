@@ -14,12 +14,13 @@ import numpy.typing as npt
 
 from thingwarden.domain.address import IpAddress, plain_address
 from thingwarden.domain.incident import Contact, Incident
+from thingwarden.domain.plan import PORTED, PROTOCOL_NUMBERS
 from thingwarden.domain.response import Act, Cost, Target
 from thingwarden.respond.cut import Ends, cut_by, involves
 from thingwarden.respond.memory import Remembered, TrafficMemory
 
 MOST_SERVICES: Final = 3
-_PROTO_NAMES: Final = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmp6"}
+_PROTO_NAMES: Final = {number: name for name, number in PROTOCOL_NUMBERS.items()}
 
 
 def estimate_cost(
@@ -75,5 +76,5 @@ def _services(ends: Ends, rows: npt.NDArray[np.int64], counts: npt.NDArray[np.in
     for row in rows.tolist():
         number, port = int(ends.proto[row]), int(ends.resp_port[row])
         name = _PROTO_NAMES.get(number, "other")
-        found[f"{name}/{port}" if name in ("tcp", "udp") else name] += int(counts[row])
+        found[f"{name}/{port}" if name in PORTED else name] += int(counts[row])
     return tuple(name for name, _ in found.most_common(MOST_SERVICES))

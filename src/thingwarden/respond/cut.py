@@ -7,17 +7,16 @@ Must never: run Python per flow; call a flow touched that the act lets pass unto
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from thingwarden.domain.address import IpAddress, plain_address
+from thingwarden.domain.address import IpAddress, mac_number, plain_address
 from thingwarden.domain.device import Device
 from thingwarden.domain.flow import FlowBatch, words_from_address
+from thingwarden.domain.plan import PROTOCOL_NUMBERS
 from thingwarden.domain.response import Act, Target
-
-_PROTO_NUMBERS: Final = {"icmp": 1, "tcp": 6, "udp": 17, "icmp6": 58}
 
 Mask = npt.NDArray[np.bool_]
 Host: TypeAlias = int | tuple[int, int]
@@ -81,7 +80,7 @@ def hosts_of(target: Target) -> tuple[Host, ...]:
     """The hosts without whom no flow is touched by an act on a target: the device, or the peer of every device."""
     if target.device is None:
         return () if target.peer is None else (words_from_address(plain_address(target.peer)),)
-    mac = () if target.device.mac is None else (_mac_number(target.device.mac),)
+    mac = () if target.device.mac is None else (mac_number(target.device.mac),)
     address = target.device.address
     return mac if address is None else (*mac, words_from_address(plain_address(address)))
 
@@ -109,7 +108,7 @@ def _between(device: Device, target: Target, ends: Ends) -> Mask:
 def _is_service(target: Target, ends: Ends) -> Mask:
     fits = np.ones(len(ends), dtype=np.bool_)
     if target.proto is not None:
-        fits &= ends.proto == _PROTO_NUMBERS[target.proto]
+        fits &= ends.proto == PROTOCOL_NUMBERS[target.proto]
     if target.port is not None:
         fits &= ends.resp_port == target.port
     return fits
@@ -120,13 +119,9 @@ def _is_device(device: Device, mac: npt.NDArray[np.uint64], address: npt.NDArray
     by_address = np.zeros(len(mac), dtype=np.bool_) if device.address is None else _is_address(address, device.address)
     if device.mac is None:
         return by_address
-    return np.asarray(np.where(mac != 0, mac == np.uint64(_mac_number(device.mac)), by_address))
+    return np.asarray(np.where(mac != 0, mac == np.uint64(mac_number(device.mac)), by_address))
 
 
 def _is_address(column: npt.NDArray[np.uint64], address: IpAddress) -> Mask:
     high, low = words_from_address(plain_address(address))
     return np.asarray((column[:, 0] == np.uint64(high)) & (column[:, 1] == np.uint64(low)))
-
-
-def _mac_number(mac: str) -> int:
-    return int(mac.replace(":", ""), 16)

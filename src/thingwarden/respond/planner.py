@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from thingwarden.domain.incident import Contact, Incident, Role
+from thingwarden.domain.plan import PORTED
 from thingwarden.domain.response import Act, Cost, Proposal, Target
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.respond.cost import touches
@@ -39,7 +40,6 @@ SLOWED: Final = 0.9
 
 _DEFAULT_TTL_S: Final = 1800.0
 _DEFAULT_RATE: Final = 2
-_PORTED: Final = ("tcp", "udp")
 _LEAST_CONFIDENCE: Final = 0.6
 """Below it the playbook tells only, too."""
 
@@ -144,7 +144,7 @@ def _acts(incident: Incident) -> Iterator[tuple[Act, Target, str]]:
     for contact in incident.contacts:
         if contact.is_outbound is is_inbound:
             continue
-        port = contact.port if contact.proto in _PORTED else None
+        port = contact.port if contact.proto in PORTED else None
         service = Target(device=device, peer=contact.peer, proto=contact.proto, port=port, is_inbound=is_inbound)
         peer = Target(device=device, peer=contact.peer, is_inbound=is_inbound)
         yield Act.RATE_LIMIT, service, "Slows the harm towards this service; all other traffic goes on."

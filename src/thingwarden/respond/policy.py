@@ -18,6 +18,7 @@ from typing import Final
 from thingwarden.domain.address import IpAddress, plain_address
 from thingwarden.domain.device import Device
 from thingwarden.domain.incident import Incident, Role
+from thingwarden.domain.plan import PORTED, PROTOCOLS
 from thingwarden.domain.response import TARGET_FIELDS, Act, Capability, Cost, Decision, Proposal, Refusal, Target
 from thingwarden.domain.taxonomy import AttackClass
 from thingwarden.domain.word import UNATTRIBUTED
@@ -26,8 +27,6 @@ from thingwarden.respond.rules import PolicySettings
 MAX_TARGETED_RATE: Final = 1_000_000
 _MINUTE: Final = timedelta(minutes=1)
 _HOUR: Final = timedelta(hours=1)
-_PORTED: Final = ("tcp", "udp")
-_PROTOCOLS: Final = (*_PORTED, "icmp", "icmp6")
 _LOCAL_BROADCAST: Final = ipaddress.IPv4Address("255.255.255.255")
 
 
@@ -158,9 +157,9 @@ def _shape_reasons(proposal: Proposal, incident: Incident) -> Iterator[str]:
             yield f"{proposal.act.value} needs a {name}"
     if not math.isfinite(proposal.ttl_s) or proposal.ttl_s <= 0:
         yield "the act has no end"
-    if target.proto is not None and target.proto not in _PROTOCOLS:
+    if target.proto is not None and target.proto not in PROTOCOLS:
         yield "the protocol is none that can be filtered"
-    if target.port is not None and (target.proto not in _PORTED or not 0 <= target.port <= 65_535):
+    if target.port is not None and (target.proto not in PORTED or not 0 <= target.port <= 65_535):
         yield "the port belongs to no protocol that has ports, or is out of range"
     if target.packets_per_s is not None and not 0 < target.packets_per_s <= MAX_TARGETED_RATE:
         yield "the rate is out of range"

@@ -153,15 +153,17 @@ def make_certificate(folder: Path, hosts: Iterable[Host]) -> tuple[Path, Path]:
     return certificate, key
 
 
-def start_daemon(lab: Lab, host: str, argv: list[str], ready: str, *, log: Path) -> subprocess.Popen[bytes]:
-    """Run a daemon; returns once its ``log``, begun anew, says that it is ``ready``.
+def start_daemon(
+    lab: Lab, host: str, argv: list[str], ready: str, *, log: Path, within_s: float = _READY_S
+) -> subprocess.Popen[bytes]:
+    """Run a daemon; returns once its ``log``, begun anew, says that it is ``ready``, within so many seconds.
 
     Raises:
         ConfigError: it ended, or said nothing of the kind in time.
     """
     log.unlink(missing_ok=True)
     process = lab.spawn(host, argv, log=log)
-    deadline_s = time.monotonic() + _READY_S
+    deadline_s = time.monotonic() + within_s
     while ready.encode() not in (said := log.read_bytes()):
         if time.monotonic() > deadline_s or process.poll() is not None:
             raise ConfigError(f"lab {log.stem}", said.decode("utf-8", "replace").strip() or "it does not start")

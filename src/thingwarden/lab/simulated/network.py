@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from thingwarden.domain.address import mac_number
 from thingwarden.domain.flow import words_from_address
 from thingwarden.lab.condition import Condition, Link
 from thingwarden.lab.prefix import GATEWAY, GATEWAY6, GATEWAY_MAC, LAN, LAN6, UPLINK, UPLINK6
@@ -87,7 +88,7 @@ class Host:
     ) -> None:
         self.name = name
         self.place = place
-        self.mac = int(mac.replace(":", ""), 16)
+        self.mac = mac_number(mac)
         self.addresses = addresses
         self.link_local = _link_local(self.mac)
         more_s = ROUTING_S if place is Place.INTERNET else 0.0
