@@ -12,8 +12,9 @@ from link_builder import advertises, announces, answers, asks, leases, offers_wa
 from packet_builder import Frame
 from thingwarden.detect.link_watch import MAX_CLAIMANTS, LinkWatch
 from thingwarden.domain.link_layer import LinkKind
+from thingwarden.ingest.link_header import LINK_TYPES
 from thingwarden.ingest.link_layer import decode_link_layer
-from thingwarden.ingest.packets import LINK_TYPES, PADDING_BYTES, FrameBatch, decode_layers, decode_packets
+from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_layers, decode_packets
 
 HOSTS = [(f"02:00:00:00:00:{number:02x}", f"192.168.1.{number}") for number in (1, 10, 66)]
 HOSTS6 = [(mac, f"fe80::{number}") for number, (mac, _) in enumerate(HOSTS, 1)]

@@ -18,7 +18,8 @@ import numpy.typing as npt
 
 from thingwarden.domain.errors import InputError
 from thingwarden.ingest.gather import Index
-from thingwarden.ingest.packets import LINK_TYPES, PADDING_BYTES, FrameBatch
+from thingwarden.ingest.link_header import LINK_TYPES
+from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch
 
 CHUNK_BYTES: Final = 2 << 20
 """Some 25,000 small packets: the columns of a chunk then take below 10 MB."""

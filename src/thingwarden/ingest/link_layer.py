@@ -17,15 +17,9 @@ import numpy.typing as npt
 from thingwarden.domain.link_layer import LINK_COLUMNS, LinkBatch, LinkKind
 from thingwarden.domain.packet import PROTO_ICMP6, PROTO_UDP
 from thingwarden.ingest.gather import Bytes, Index, macs, u8, u16, u32, u64_pairs
-from thingwarden.ingest.packets import (
-    ETHERTYPE_IPV4,
-    ETHERTYPE_IPV6,
-    LINK_ETHERNET,
-    PADDING_BYTES,
-    FrameLayers,
-    Layer,
-    Network,
-)
+from thingwarden.ingest.ip_layer import ETHERTYPE_IPV4, ETHERTYPE_IPV6, Layer, Network
+from thingwarden.ingest.link_header import LINK_ETHERNET
+from thingwarden.ingest.packets import PADDING_BYTES, FrameLayers
 
 MALFORMED: Final = "malformed_link_layer"
 TRUNCATED: Final = "truncated_link_layer"

@@ -25,8 +25,9 @@ from thingwarden.domain.errors import ConfigError, InputError, RequestError
 from thingwarden.domain.link_layer import LinkBatch
 from thingwarden.domain.packet import PacketBatch, PacketsRead
 from thingwarden.ingest.gather import wide
+from thingwarden.ingest.link_header import LINK_ETHERNET, LINK_RAW
 from thingwarden.ingest.link_layer import decode_link_layer
-from thingwarden.ingest.packets import LINK_ETHERNET, LINK_RAW, PADDING_BYTES, FrameBatch, decode_layers, decode_packets
+from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_layers, decode_packets
 
 BLOCK_BYTES: Final = 1 << 14
 BLOCK_COUNT: Final = 1024

@@ -19,8 +19,9 @@ from thingwarden.bench.latency_traffic import (
 )
 from thingwarden.domain.flow import CONN_STATES, FlowBatch, address_from_words
 from thingwarden.ingest.flow_table import FlowTable
+from thingwarden.ingest.link_header import LINK_ETHERNET
 from thingwarden.ingest.metering import finish_flows, meter_packets
-from thingwarden.ingest.packets import LINK_ETHERNET, PADDING_BYTES, FrameBatch, decode_frames
+from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_frames
 from thingwarden.lab.prefix import INTERNET, LAN
 
 
