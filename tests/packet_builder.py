@@ -9,11 +9,16 @@ from __future__ import annotations
 import io
 import ipaddress
 import struct
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from thingwarden.domain.flow import CONN_STATES, FlowBatch
+from thingwarden.domain.packet import PacketBatch
+from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_frames
 from thingwarden.ingest.pcap import PcapSource
 
 START_S = 1_600_000_000
@@ -147,6 +152,21 @@ def enhanced(units: int, data: bytes, order: str = "<", number: int = 0) -> byte
     """A pcapng enhanced packet block at ``units`` of its interface's clock."""
     head = struct.pack(f"{order}IIIII", number, units >> 32, units & 0xFFFFFFFF, len(data), len(data))
     return block(6, head + data + bytes(-len(data) % 4), order)
+
+
+def decode(frames: list[bytes], link_type: int = 1) -> tuple[PacketBatch, dict[str, int]]:
+    """The packets of frames, one second apart, and how many were left out by reason."""
+    lengths = np.array([len(frame) for frame in frames], dtype=np.int64)
+    batch = FrameBatch(
+        buffer=np.frombuffer(b"".join(frames) + bytes(PADDING_BYTES), dtype=np.uint8),
+        starts=np.cumsum(lengths) - lengths,
+        captured_bytes=lengths,
+        at_s=np.arange(len(frames), dtype=np.float64),
+        link_type=link_type,
+    )
+    counts: Counter[str] = Counter()
+    packets = decode_frames(batch, counts)
+    return packets, {reason: count for reason, count in counts.items() if count}
 
 
 def meter_file(data: bytes, name: str = "made.pcap") -> FlowBatch:

@@ -24,7 +24,6 @@ PROTO_ICMP: Final = 1
 PROTO_TCP: Final = 6
 PROTO_UDP: Final = 17
 PROTO_ICMP6: Final = 58
-PROTO_SCTP: Final = 132
 
 _DTYPES: Final = {
     "at_s": np.float64,

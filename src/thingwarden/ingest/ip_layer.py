@@ -24,6 +24,7 @@ MAX_EXTENSION_HEADERS: Final = 8
 ETHERTYPE_IPV4: Final = 0x0800
 ETHERTYPE_IPV6: Final = 0x86DD
 _MAPPED: Final = np.uint64(0xFFFF << 32)
+_NO_NEXT_HEADER: Final = 59
 _HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY = 0, 43, 44, 51, 60, 135
 _EXTENSIONS: Final = (_HOP_BY_HOP, _ROUTING, _FRAGMENT, _AUTHENTICATION, _DESTINATION, _MOBILITY)
 
@@ -136,7 +137,7 @@ def _decode_ipv6(buffer: Bytes, layer: Layer, counts: Counter[str]) -> Network:
         fragment_id=np.zeros(count, dtype=np.uint32),
         has_more_fragments=np.zeros(count, dtype=np.bool_),
     )
-    return _skip_extension_headers(buffer, network, counts)
+    return _without_empty(_skip_extension_headers(buffer, network, counts), counts)
 
 
 def _skip_extension_headers(buffer: Bytes, network: Network, counts: Counter[str]) -> Network:
@@ -153,6 +154,13 @@ def _skip_extension_headers(buffer: Bytes, network: Network, counts: Counter[str
     is_extended = np.isin(network.proto, _EXTENSIONS) & (network.fragment_offset == 0)
     counts["malformed_ip_header"] += int(is_extended.sum())
     return network.take(~is_extended)
+
+
+def _without_empty(network: Network, counts: Counter[str]) -> Network:
+    """Packets that announce that nothing follows belong to no flow."""
+    is_empty = (network.proto == _NO_NEXT_HEADER) & (network.fragment_offset == 0)
+    counts["no_next_header"] += int(is_empty.sum())
+    return network.take(~is_empty) if is_empty.any() else network
 
 
 def _step_over_extension(buffer: Bytes, network: Network, rows: Index) -> None:

@@ -192,6 +192,7 @@ def _open_wifi(buffer: Bytes, link: Layer, counts: Counter[str]) -> Carried:
 def _split_aggregates(buffer: Bytes, layer: Layer, counts: Counter[str]) -> Carried:
     """The parts of aggregated frames: destination, source, length, then the part, padded to four bytes."""
     found: list[Carried] = []
+    layer = checked(layer, 14, counts, "truncated_link")
     for _ in range(MAX_SUBFRAMES):
         layer = layer.keep(layer.starts + 14 <= layer.ends)
         if not len(layer.rows):

@@ -3,7 +3,7 @@
 In: ``FrameBatch``, a byte buffer and where each frame lies in it. Out: ``PacketBatch`` and counts by reason of what
 was left out.
 Must never: read beyond a frame's captured end, trust a length field unchecked, or loop over packets.
-Source: RFC 9293, 768, 792, 4443, 9260.
+Source: RFC 9293, 768, 792, 4443. Other protocols, SCTP among them, are flows without ports, as in Zeek.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from thingwarden.domain.packet import (
     PAYLOAD_HEAD_LENGTH,
     PROTO_ICMP,
     PROTO_ICMP6,
-    PROTO_SCTP,
     PROTO_TCP,
     PROTO_UDP,
     PacketBatch,
@@ -34,7 +33,7 @@ PADDING_BYTES: Final = 64
 """Zeros that ``FrameBatch.buffer`` carries after its last frame, so that a fixed-width read never leaves it."""
 
 _ICMP_HEADER_BYTES: Final = 8
-_TRANSPORT_HEADER_BYTES: Final = {PROTO_TCP: 20, PROTO_UDP: 8, PROTO_ICMP: 4, PROTO_ICMP6: 4, PROTO_SCTP: 12}
+_TRANSPORT_HEADER_BYTES: Final = {PROTO_TCP: 20, PROTO_UDP: 8, PROTO_ICMP: 4, PROTO_ICMP6: 4}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,7 @@ def _decode_transport(
     is_first = network.fragment_offset == 0
     is_tcp, is_udp = (proto == PROTO_TCP) & is_first, (proto == PROTO_UDP) & is_first
     is_icmp = ((proto == PROTO_ICMP) | (proto == PROTO_ICMP6)) & is_first
-    has_ports = is_tcp | is_udp | ((proto == PROTO_SCTP) & is_first)
+    has_ports = is_tcp | is_udp
     # A clamped offset keeps the reads of portless packets inside the padded buffer; their values are masked.
     at = np.minimum(at, len(buffer) - PADDING_BYTES)
     ports = np.where(has_ports[:, None], wide(buffer, at, 4, ">u2"), 0)

@@ -2,7 +2,8 @@
 
 In: the first payload bytes of both sides, ports and protocol. Out: Zeek's service names, empty where unknown.
 Must never: name a service by its port alone, where nothing of its payload was seen.
-Source: RFC 1035, 2131, 5905, 9110, 8446, 4253, 2812; OASIS MQTT 3.1.1 and 5.0.
+Source: RFC 1035, 2131, 5905, 9110, 8446, 4253, 2812, 959, 5321, 1939, 9051, 4511, 6120, 3261, 3411, 5424; OASIS MQTT
+3.1.1 and 5.0; Modbus application protocol 1.1b3; IEEE 1815; MS-SMB2; MS-RDPBCGR; the tunnels' as in ``tunnels``.
 """
 
 from __future__ import annotations
@@ -23,9 +24,17 @@ _HTTP_STARTS: Final = (
     b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"PATCH ", b"CONNECT ", b"NOTIFY ", b"SUBSCRIBE ",
     b"HTTP/1.",
 )  # fmt: skip
-_IRC_STARTS: Final = (b"NICK ", b"USER ", b"PASS ")
+_IRC_STARTS: Final = (b"NICK ", b"USER ", b"PASS ", b"STARTTLS")
 _IRC_REPLIES: Final = (b":", b"NOTICE ", b"PING ", b"ERROR :")
 """FTP and POP3 also begin with USER or PASS; their replies do not begin so."""
+_SMTP_STARTS: Final = (b"EHLO ", b"HELO ", b"ehlo ", b"helo ")
+_FTP_STARTS: Final = (b"USER ", b"user ", b"AUTH ", b"FEAT")
+_POP3_STARTS: Final = (b"USER ", b"CAPA", b"AUTH", b"APOP ", b"STLS")
+_SIP_STARTS: Final = (b"INVITE sip:", b"REGISTER sip:", b"OPTIONS sip:", b"SUBSCRIBE sip:", b"NOTIFY sip:", b"SIP/2.0 ")
+_LDAP_OPERATIONS: Final = (0x60, 0x63, 0x66, 0x68, 0x4A, 0x6C, 0x6E, 0x77)
+"""Bind, search, modify, add, delete, rename, compare, extended."""
+_MODBUS_PORT, _FTP_DATA_PORT, _SYSLOG_PORT = 502, 20, 514
+_SNMP_PORTS: Final = (161, 162)
 _TLS_HANDSHAKE: Final = 0x16
 _MQTT_CONNECT: Final = 0x10
 _MAX_DNS_QUESTIONS: Final = 16
@@ -39,6 +48,13 @@ def _port_set(*ports: int) -> npt.NDArray[np.bool_]:
 
 _IS_DNS_PORT: Final = _port_set(*_DNS_PORTS)
 _IS_DHCP_PORT: Final = _port_set(*_DHCP_PORTS)
+
+SERVICES: Final = (
+    "ayiya", "dhcp", "dnp3_tcp", "dns", "ftp", "ftp-data", "geneve", "gtpv1", "http", "imap", "irc", "ldap_tcp",
+    "modbus", "mqtt", "ntp", "pop3", "rdp", "redis", "sip", "smb", "smtp", "snmp", "ssh", "ssl", "syslog", "teredo",
+    "vxlan", "xmpp",
+)  # fmt: skip
+"""All names that ``name_services`` gives."""
 
 Heads = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
@@ -71,12 +87,28 @@ def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.ND
     is_dns_port = _IS_DNS_PORT[ports].any(axis=1)
     # Over TCP two bytes of length precede the message.
     signatures: tuple[tuple[bytes, Mask], ...] = (
+        (b"sip", _starts(orig, *_SIP_STARTS)),
         (b"ssh", _starts(orig, b"SSH-") | _starts(resp, b"SSH-")),
         (b"http", _starts(orig, *_HTTP_STARTS) | _starts(resp, b"HTTP/1.")),
         (b"ssl", _is_tls(orig) | _is_tls(resp)),
         (b"mqtt", _is_mqtt(orig)),
         (b"irc", _starts(orig, *_IRC_STARTS) & _starts(resp, *_IRC_REPLIES)),
         (b"dns", is_dns_port & (_is_dns(orig[:, 2:]) | _is_dns(resp[:, 2:]))),
+        (b"smtp", _starts(orig, *_SMTP_STARTS) & _starts(resp, b"220")),
+        (b"ftp", _starts(orig, *_FTP_STARTS) & _starts(resp, b"220 ", b"220-", b"120 ")),
+        (b"pop3", _starts(orig, *_POP3_STARTS) & _starts(resp, b"+OK")),
+        (b"imap", _starts(resp, b"* OK", b"* PREAUTH")),
+        (
+            b"xmpp",
+            (_starts(orig, b"<?xml ") & _starts(resp, b"<?xml ", b"<stream:")) | _starts(orig, b"<stream:stream"),
+        ),
+        (b"redis", _starts(orig, b"*") & _is_digit(orig[:, 1]) & _starts(resp, b"*", b"$", b"+", b"-", b":")),
+        (b"smb", _starts(orig[:, 4:], b"\xffSMB", b"\xfeSMB")),
+        (b"rdp", _starts(orig, b"\x03\x00") & (orig[:, 5] == 0xE0) & _starts(resp, b"\x03\x00") & (resp[:, 5] == 0xD0)),
+        (b"dnp3_tcp", _starts(orig, b"\x05\x64") | _starts(resp, b"\x05\x64")),
+        (b"modbus", (ports == _MODBUS_PORT).any(axis=1) & (_is_modbus(orig) | _is_modbus(resp))),
+        (b"ldap_tcp", _is_ldap(orig)),
+        (b"ftp-data", (ports == _FTP_DATA_PORT).any(axis=1)),
     )
     return _select(len(ports), signatures)
 
@@ -89,6 +121,14 @@ def _name_udp(
     signatures: tuple[tuple[bytes, Mask], ...] = (
         (b"dns", is_dns_port & (_is_dns(orig) | _is_dns(resp))),
         (b"ntp", is_ntp_port & (_is_ntp(orig, payload_bytes[:, 0]) | _is_ntp(resp, payload_bytes[:, 1]))),
+        (b"sip", _starts(orig, *_SIP_STARTS)),
+        (b"snmp", np.isin(ports, _SNMP_PORTS).any(axis=1) & (_is_snmp(orig) | _is_snmp(resp))),
+        (b"syslog", (ports == _SYSLOG_PORT).any(axis=1) & _starts(orig, b"<") & _is_digit(orig[:, 1])),
+        (b"vxlan", (ports == 4789).any(axis=1) & (orig[:, 0] == 0x08)),
+        (b"geneve", (ports == 6081).any(axis=1) & (orig[:, 0] >> 6 == 0) & _is_geneve_inside(orig)),
+        (b"gtpv1", np.isin(ports, (2152, 2123)).any(axis=1) & (orig[:, 0] >> 4 == 3) & (orig[:, 1] == 0xFF)),
+        (b"teredo", (ports == 3544).any(axis=1) | _is_teredo(orig) | _is_teredo(resp)),
+        (b"ayiya", (ports == 5072).any(axis=1) & ((orig[:, 3] == 41) | (orig[:, 3] == 4) | (orig[:, 3] == 59))),
         (b"dhcp", _IS_DHCP_PORT[ports].all(axis=1) & (_is_bootp(orig) | _is_bootp(resp))),
     )
     return _select(len(ports), signatures)
@@ -136,6 +176,53 @@ def _is_ntp(head: Heads, payload_bytes: npt.NDArray[np.int64]) -> Mask:
     mode = head[:, 0] & 7
     is_control = mode >= 6
     mask: Mask = (version >= 1) & (version <= 4) & (mode >= 1) & ((payload_bytes >= 48) | is_control)
+    return mask
+
+
+def _is_digit(byte: npt.NDArray[np.uint8]) -> Mask:
+    mask: Mask = (byte >= ord("0")) & (byte <= ord("9"))
+    return mask
+
+
+def _is_modbus(head: Heads) -> Mask:
+    """The header of Modbus/TCP: protocol 0, and a length that a message can have."""
+    length = head[:, 4].astype(np.int64) * 256 + head[:, 5]
+    mask: Mask = (head[:, 2] == 0) & (head[:, 3] == 0) & (length >= 2) & (length <= 254) & (head[:, 7] > 0)
+    return mask
+
+
+def _is_ldap(head: Heads) -> Mask:
+    """A sequence in any form of its length, a message number, and an operation that a client may ask for."""
+    mask = np.zeros(len(head), dtype=np.bool_)
+    for length_bytes in (1, 2, 3, 4, 5):
+        is_form = head[:, 1] == 0x7F + length_bytes if length_bytes > 1 else head[:, 1] < 0x80
+        for number_bytes in (1, 2, 3, 4):
+            at = 1 + length_bytes
+            is_numbered = (head[:, at] == 0x02) & (head[:, at + 1] == number_bytes)
+            mask |= is_form & is_numbered & np.isin(head[:, at + 2 + number_bytes], _LDAP_OPERATIONS)
+    mask &= head[:, 0] == 0x30
+    return mask
+
+
+def _is_snmp(head: Heads) -> Mask:
+    mask = np.zeros(len(head), dtype=np.bool_)
+    for at in (2, 3, 4):
+        mask |= (head[:, at] == 2) & (head[:, at + 1] == 1) & np.isin(head[:, at + 2], (0, 1, 3))
+    mask &= head[:, 0] == 0x30
+    return mask
+
+
+def _is_geneve_inside(head: Heads) -> Mask:
+    ethertype = head[:, 2].astype(np.int64) * 256 + head[:, 3]
+    mask: Mask = np.isin(ethertype, (0x6558, 0x0800, 0x86DD))
+    return mask
+
+
+def _is_teredo(head: Heads) -> Mask:
+    """IPv6 from or to a Teredo address; of the receiver's the first eight bytes lie within what is kept."""
+    mask: Mask = (head[:, 0] >> 4 == 6) & (
+        _starts(head[:, 8:], b"\x20\x01\0\0") | _starts(head[:, 24:], b"\x20\x01\0\0")
+    )
     return mask
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from thingwarden.domain.packet import PROTO_UDP
-from thingwarden.ingest.gather import Bytes, Index, u8, u16, wide
+from thingwarden.ingest.gather import Bytes, Index, u8, u16, u32, wide
 from thingwarden.ingest.ip_layer import (
     ETHERTYPE_IPV4,
     ETHERTYPE_IPV6,
@@ -44,8 +44,10 @@ _LINK_OF: Final = {_ETHERTYPE_ETHERNET: LINK_ETHERNET, _ETHERTYPE_PPP: LINK_PPP}
 _WIFI: Final = 0x1_0000
 """Stands among EtherTypes for 802.11 frames, which have none of their own."""
 _LINK_OF_ALL: Final = {**_LINK_OF, _WIFI: LINK_WIFI}
-_ARUBA_RANGES: Final = ((0x8200, 0x8210), (0x9000, 0x9010))
+_ARUBA_RANGES: Final = ((0x8200, 0x8300), (0x9000, 0x9100))
 """What Aruba's access points put where GRE has an EtherType."""
+
+_TEREDO_PREFIX: Final = 0x2001_0000
 
 Mask: TypeAlias = npt.NDArray[np.bool_]
 _Inside: TypeAlias = tuple[Mask, Index, Index]
@@ -78,7 +80,7 @@ def _look_inside(buffer: Bytes, network: Network, counts: Counter[str]) -> tuple
     is_wrapper = (proto == PROTO_IPV4) | (proto == PROTO_IPV6) | (proto == PROTO_GRE)
     datagrams = np.flatnonzero(proto == PROTO_UDP)
     ports = wide(buffer, np.minimum(network.transport.starts[datagrams], len(buffer) - 4), 4, ">u2")
-    is_carrier = _IS_CARRIER[ports].any(axis=1)
+    is_carrier = _IS_CARRIER[ports].any(axis=1) | _is_teredo(buffer, network.transport, datagrams)
     if not is_carrier.any() and not is_wrapper.any():
         return is_wrapper, None
     is_whole = (network.fragment_offset == 0) & ~network.has_more_fragments
@@ -96,18 +98,20 @@ def _find_inside(buffer: Bytes, network: Network, counts: Counter[str]) -> _Insi
     """Try each kind of tunnel on the packets that may be one."""
     count = len(network.transport.rows)
     found, ethertype = np.zeros(count, dtype=np.bool_), np.zeros(count, dtype=np.int64)
-    start = network.transport.starts.copy()
-    for proto, inner_type in ((PROTO_IPV4, ETHERTYPE_IPV4), (PROTO_IPV6, ETHERTYPE_IPV6)):
+    start: Index = network.transport.starts.copy()
+    for proto, version_type in ((PROTO_IPV4, ETHERTYPE_IPV4), (PROTO_IPV6, ETHERTYPE_IPV6)):
         found[network.proto == proto] = True
-        ethertype[network.proto == proto] = inner_type
+        ethertype[network.proto == proto] = version_type
     candidates: list[tuple[npt.NDArray[np.intp], Index, _Opener]] = [
         (np.flatnonzero(network.proto == PROTO_GRE), network.transport.starts, _open_gre)
     ]
     datagrams = np.flatnonzero((network.proto == PROTO_UDP) & (start + 8 <= network.transport.ends))
     ports = wide(buffer, start[datagrams], 4, ">u2")
+    behind_udp = network.transport.starts + 8
+    candidates.append((datagrams[_is_teredo(buffer, network.transport, datagrams)], behind_udp, _whole_ipv6))
     candidates += [
-        (datagrams[np.isin(ports, openers_ports).any(axis=1)], network.transport.starts + 8, opener)
-        for openers_ports, opener in _UDP_TUNNELS
+        (datagrams[np.isin(ports, opener_ports).any(axis=1)], behind_udp, opener)
+        for opener_ports, opener in _UDP_TUNNELS
     ]
     for rows, at, opener in candidates:
         is_tunnel, inner_type, inner_start = opener(buffer, at[rows], network.transport.ends[rows])
@@ -119,6 +123,18 @@ def _find_inside(buffer: Bytes, network: Network, counts: Counter[str]) -> _Insi
     version = u8(buffer, np.where(found, start, 0)) >> 4
     fits = (version == 4) & (ethertype == ETHERTYPE_IPV4) | (version == 6) & (ethertype == ETHERTYPE_IPV6)
     return found & (~is_ip | fits), ethertype, start
+
+
+def _is_teredo(buffer: Bytes, transport: Layer, datagrams: npt.NDArray[np.intp]) -> Mask:
+    """Whether datagrams carry IPv6 from or to a Teredo address: between clients and relays no port tells."""
+    at = transport.starts[datagrams] + 8
+    is_found: Mask = at + 40 <= transport.ends[datagrams]
+    rows = np.flatnonzero(is_found)
+    is_found[rows] = buffer[at[rows]] >> 4 == 6
+    rows = np.flatnonzero(is_found)
+    ends = u32(buffer, at[rows] + 8), u32(buffer, at[rows] + 24)
+    is_found[rows] = (ends[0] == _TEREDO_PREFIX) | (ends[1] == _TEREDO_PREFIX)
+    return is_found
 
 
 def _decode_inside(buffer: Bytes, ethertype: Index, inside: Layer, counts: Counter[str]) -> Network:
@@ -144,9 +160,9 @@ def _open_gre(buffer: Bytes, at: Index, ends: Index) -> _Inside:
     flags, ethertype = u16(buffer, at), u16(buffer, at + 2)
     version = flags & 7
     has_sequence = flags & 0x1000 != 0
-    length = np.full(len(at), 4)
+    length: Index = np.full(len(at), 4, dtype=np.int64)
     for bit in (0x8000, 0x2000, 0x1000):
-        length += np.where(flags & bit != 0, 4, 0)
+        length = length + np.where(flags & bit != 0, 4, 0)
     # Version 1 (PPTP) may acknowledge; routing, of version 0, was withdrawn and is not opened.
     length = length + np.where((version == 1) & (flags & 0x80 != 0), 4, 0)
     is_sound = fits & (version <= 1) & (flags & 0x4000 == 0)
@@ -164,7 +180,7 @@ def _open_gre(buffer: Bytes, at: Index, ends: Index) -> _Inside:
 
 def _open_vxlan(buffer: Bytes, at: Index, ends: Index) -> _Inside:
     fits, at = _clamped(at, ends, 8)
-    is_tunnel = fits & (u8(buffer, at) & 0x08 != 0)
+    is_tunnel = fits & (u8(buffer, at) == 0x08)
     return is_tunnel, np.full(len(at), _ETHERTYPE_ETHERNET), at + 8
 
 

@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 import struct
-from collections import Counter
 
-import numpy as np
 import pytest
 
-from packet_builder import CLIENT, SERVER, Frame, ethernet, ip_packet, tcp, tcp_segment, udp_datagram
+from packet_builder import CLIENT, SERVER, Frame, decode, ethernet, ip_packet, tcp, tcp_segment, udp_datagram
 from thingwarden.domain.flow import address_from_words
-from thingwarden.domain.packet import PacketBatch
-from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_frames
 
 UDP = ip_packet(CLIENT, SERVER, 17, udp_datagram(5000, 6000, b"abc"))
-
-
-def decode(frames: list[bytes], link_type: int = 1) -> tuple[PacketBatch, dict[str, int]]:
-    sizes = np.array([len(frame) for frame in frames], dtype=np.int64)
-    batch = FrameBatch(
-        buffer=np.frombuffer(b"".join(frames) + bytes(PADDING_BYTES), dtype=np.uint8),
-        starts=np.cumsum(sizes) - sizes,
-        captured_bytes=sizes,
-        at_s=np.arange(len(frames), dtype=np.float64),
-        link_type=link_type,
-    )
-    counts: Counter[str] = Counter()
-    packets = decode_frames(batch, counts)
-    return packets, {reason: count for reason, count in counts.items() if count}
 
 
 def test_tcp_fields() -> None:

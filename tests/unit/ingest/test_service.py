@@ -28,6 +28,16 @@ def service(frames: list[Frame]) -> str:
         (NTP[:20], 123, ""),
         (NTP, 9999, ""),
         (b"", 53, ""),
+        (b"SIP/2.0 200 OK\r\n", 5060, "sip"),
+        (bytes.fromhex("302902010104067075626c6963"), 161, "snmp"),
+        (bytes.fromhex("302902010104067075626c6963"), 9999, ""),
+        (b"<34>Oct 11 22:14:15 camera su", 514, "syslog"),
+        (bytes.fromhex("0800000000000700") + bytes(20), 4789, "vxlan"),
+        (bytes.fromhex("0000655800000700") + bytes(20), 6081, "geneve"),
+        (bytes.fromhex("30ff001000000001") + bytes(20), 2152, "gtpv1"),
+        (bytes.fromhex("3001001000000001") + bytes(20), 2152, ""),
+        (bytes.fromhex("44521129") + bytes(40), 5072, "ayiya"),
+        (bytes.fromhex("6000000000003b15") + bytes.fromhex("20010000") + bytes(30), 41_000, "teredo"),
     ],
 )
 def test_udp_services(payload: bytes, server_port: int, name: str) -> None:
@@ -50,7 +60,20 @@ def test_dhcp_needs_both_ports() -> None:
         (MQTT_CONNECT, b"", "mqtt"),
         (b"\x10" + bytes(20), b"", ""),
         (b"NICK bot\r\n", b":irc.example NOTICE AUTH", "irc"),
-        (b"USER anonymous\r\n", b"220 ready", ""),
+        (b"USER anonymous\r\n", b"220 ready", "ftp"),
+        (b"EHLO pi\r\n", b"220 mx ESMTP", "smtp"),
+        (b"CAPA\r\n", b"+OK ready", "pop3"),
+        (b"a CAPABILITY\r\n", b"* OK ready", "imap"),
+        (b"<stream:stream xmlns", b"<?xml version='1.0'?>", "xmpp"),
+        (b"*1\r\n$4\r\nPING\r\n", b"+PONG\r\n", "redis"),
+        (b"*hello", b"+PONG\r\n", ""),
+        (b"\0\0\0\x45\xfeSMB\x40\0", b"", "smb"),
+        (bytes.fromhex("030000130ee0000000000001000800"), bytes.fromhex("0300000b06d00000123400"), "rdp"),
+        (bytes.fromhex("056405c001000004e921"), b"", "dnp3_tcp"),
+        (bytes.fromhex("302a020101602502010304"), b"", "ldap_tcp"),
+        (bytes.fromhex("30818c02010268818604"), b"", "ldap_tcp"),
+        (bytes.fromhex("302a020101ff"), b"", ""),
+        (b"OPTIONS sip:a@b SIP/2.0\r\n", b"", "sip"),
         (b"USER anonymous\r\n", b"", ""),
         (b"root\r\n", b"login: ", ""),
     ],
@@ -67,3 +90,12 @@ def test_dns_over_tcp_has_a_length_before_it() -> None:
 
 def test_a_port_alone_names_nothing() -> None:
     assert service([tcp(0, "S", 1, server_port=80)]) == ""
+
+
+@pytest.mark.parametrize(("port", "name"), [(502, "modbus"), (9999, "")])
+def test_modbus_needs_its_port(port: int, name: str) -> None:
+    assert service([tcp(0, "PA", 1, 1, bytes.fromhex("000100000006010300000001"), server_port=port)]) == name
+
+
+def test_ftp_data_is_named_from_its_port() -> None:
+    assert service([tcp(0, "PA", 1, 1, b"anything", client_port=20)]) == "ftp-data"
