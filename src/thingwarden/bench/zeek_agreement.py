@@ -275,7 +275,8 @@ _REASONS: Final = """## Why they differ
 - **Services** are named by the first payload bytes of both sides: those listed above. A connection that begins in the
   clear and goes on in TLS has two names in Zeek's log (`imap,ssl`) and the first in ours. FTP whose server answers with
   nonsense is `ftp` to us and unnamed by Zeek, as is Redis that Zeek's run of another script did not look for.
-  `ftp-data` is named from port 20 alone. IoT-23's Zeek did not name ntp; and it left the IRC of 42-1, whose server greets first
+  `ftp-data` is named from port 20 alone. IoT-23's Zeek did not name ntp; and it left the IRC of 42-1, whose server
+  greets first
   and is plain IRC in the payload, unnamed.
 - **Changed tunnels** (letter `X`): a ping that goes out through one tunnel and comes back through another; not marked.
 """

@@ -1,6 +1,7 @@
-"""``thingwarden watch``: an interface's packets in, incidents told and orders carried out while it happens.
+"""``thingwarden watch``: packets in as they pass, incidents told and orders carried out while it happens.
 
-In: an interface, settings. Out: a line for each incident, order and end; a summary when it is stopped.
+In: an interface or a capture that is being written, settings. Out: a line for each incident, order and end; a summary
+when it is stopped.
 Must never: put anything into force but by the enforcer that was chosen; the dry run is the default.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -23,11 +25,14 @@ from thingwarden.cli.invocation import Invocation, common_options, printable, qu
 from thingwarden.cli.model import model_option, open_artifact
 from thingwarden.cli.replay import open_journal, plan_from_settings
 from thingwarden.domain.errors import EnforcementError, RequestError, ThingwardenError
+from thingwarden.ingest.compression import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from thingwarden.config import Settings
     from thingwarden.domain.incident import IncidentChange
     from thingwarden.domain.ports import PacketSource
+    from thingwarden.ingest.growing import GrowingSource
+    from thingwarden.ingest.live import LiveSource
     from thingwarden.model.artifact import Artifact
     from thingwarden.serve.live import Carried, Course, Live, LiveSummary, Told
     from thingwarden.serve.store import Journal
@@ -36,7 +41,8 @@ STAGES: Final = ("read", "metered", "encoded", "scored", "decided", "applied")
 
 
 @click.command("watch")
-@click.option("-i", "--interface", required=True, metavar="IFACE", help="The interface to listen on.")
+@click.argument("capture", required=False, type=click.Path(path_type=Path))
+@click.option("-i", "--interface", metavar="IFACE", help="The interface to listen on.")
 @click.option(
     "--enforce",
     type=click.Choice(["dry-run", "socket"]),
@@ -54,34 +60,59 @@ STAGES: Final = ("read", "metered", "encoded", "scored", "decided", "applied")
 @click.pass_obj
 def watch(
     invocation: Invocation,
-    interface: str,
+    capture: Path | None,
+    interface: str | None,
     enforce: str | None,
     seconds: float | None,
     journal: Path | None,
     no_journal: bool,
     model: Path | None,
 ) -> None:
-    """Watch an interface, tell what happens, and answer it; stop with Ctrl-C or SIGTERM.
+    """Watch the network, tell what happens, and answer it; stop with Ctrl-C or SIGTERM.
 
-    Listening needs root or the capability CAP_NET_RAW. Unless --enforce or the settings say otherwise nothing is
-    changed on the network.
+    Packets come from an interface (-i IFACE), or from CAPTURE: "-" is what another program writes into standard input,
+    as `tcpdump -U -w -` does, and a folder is one into which captures are written in turn.
+
+    Listening on an interface needs root or the capability CAP_NET_RAW. Unless --enforce or the settings say
+    otherwise nothing is changed on the network.
     """
-    from thingwarden.ingest.live import LiveSource
-
     if journal is not None and no_journal:
         raise RequestError("watch", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)
     kept = None if no_journal else open_journal(invocation, journal)
-    settings = _at_interface(_chosen(invocation.loaded.settings, enforce), interface)
+    settings = _chosen(invocation.loaded.settings, enforce)
+    if interface is not None:
+        settings = _at_interface(settings, interface)
     if kept is not None:
         _reconcile(invocation, settings, kept)
-    with LiveSource(interface) as source:
+    with _open_packets(interface, capture) as source:
         live = compose_live(invocation, source, artifact, kept, settings)
         gc.freeze()  # what is there now stays: a collection must not walk it while packets wait
         with _told_to_stop(seconds) as is_stopped:
-            invocation.remark(f"watching {interface}; stop with Ctrl-C")
+            place = interface or ("standard input" if capture == STANDARD_INPUT else printable(str(capture)))
+            invocation.remark(f"watching {place}; stop with Ctrl-C")
             summary = live.run(is_stopped)
+        for note in source.notes:
+            invocation.remark(note)
         show_summary(invocation, summary, source.counts)
+
+
+def _open_packets(interface: str | None, capture: Path | None) -> LiveSource | GrowingSource:
+    from thingwarden.ingest.growing import GrowingSource, pipe, rotating_folder
+    from thingwarden.ingest.live import LiveSource
+
+    if (interface is None) == (capture is None):
+        raise RequestError("watch", "wants one place to read packets from", "give -i IFACE, a folder, or - for a pipe")
+    if interface is not None:
+        return LiveSource(interface)
+    if capture == STANDARD_INPUT:
+        return GrowingSource(pipe(sys.stdin.fileno(), "standard input"))
+    assert capture is not None
+    if capture.is_file():
+        raise RequestError(
+            printable(str(capture)), "is a file", f"thingwarden replay {capture}, or pipe it into thingwarden watch -"
+        )
+    return GrowingSource(rotating_folder(capture), is_lenient=True)
 
 
 def compose_live(
@@ -239,8 +270,8 @@ def show_summary(invocation: Invocation, summary: LiveSummary, source_counts: Ma
 
     values: dict[str, Any] = plain_from_value(summary)
     counts = {name: values[name] for name in values if name.endswith("_count")}
+    left_out = {name: count for name, count in source_counts.items() if name not in ("frames", "packets")}
     if invocation.wants_json:
-        left_out = {name: count for name, count in source_counts.items() if name not in ("frames", "packets")}
         record = {
             "started_at": values["started_at"],
             "ended_at": values["ended_at"],
@@ -259,6 +290,9 @@ def show_summary(invocation: Invocation, summary: LiveSummary, source_counts: Ma
         f"{quantity(len(summary.incidents), 'incident')}, {quantity(summary.decision_count, 'act')} ordered, "
         f"{summary.refusal_count:,} refused by policy."
     )
+    if left_out:
+        reasons = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in sorted(left_out.items()))
+        invocation.remark(f"left out: {reasons}")
     early = summary.evicted_flow_count + summary.hastened_flow_count
     if early:
         invocation.remark(f"{quantity(early, 'flow')} judged before its end: too many at a time")

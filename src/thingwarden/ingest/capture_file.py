@@ -51,12 +51,14 @@ class CaptureReader:
         name: what errors call the file.
         counts: grows by reason.
         notes: what a person should know about the file, such as where it was cut.
+        is_growing: whether the stream is written while it is read: a chunk is then what is there, not ``CHUNK_BYTES``.
     """
 
     stream: BinaryIO
     name: str
     counts: Counter[str]
     notes: list[str] = field(default_factory=list)
+    is_growing: bool = False
     _data: bytes = b""
     _offset_bytes: int = 0
     _at_end: bool = False
@@ -79,7 +81,7 @@ class CaptureReader:
         yield from _read_pcap(self)
 
     def _fill(self) -> None:
-        """Have ``CHUNK_BYTES`` at hand, or all that is left."""
+        """Have ``CHUNK_BYTES`` at hand, or all that is left; of a growing stream, more than before."""
         parts, missing = [self._data], CHUNK_BYTES - len(self._data)
         while missing > 0:
             part = self._read(min(missing, _READ_BYTES))
@@ -89,6 +91,8 @@ class CaptureReader:
             parts.append(part)
             missing -= len(part)
             self._has_read = True
+            if self.is_growing and sum(map(len, parts)) >= _PCAP_HEADER_BYTES:
+                break
         self._data = b"".join(parts)
 
     def _read(self, count: int) -> bytes:
@@ -148,6 +152,8 @@ def _read_pcap(reader: CaptureReader) -> Iterator[list[FrameBatch]]:
     link_type = unpack_from(f"{order}I", data, 20)[0] & 0xFFFF
     _check_link_type(reader, link_type)
     reader._consume(_PCAP_HEADER_BYTES)
+    if not reader._data:
+        reader._fill()
     header_bytes = 24 if magic == _MODIFIED else 16
     while reader._data:
         starts, next_at, is_corrupt = _index_pcap(reader._data, header_bytes, Struct(f"{order}I"))

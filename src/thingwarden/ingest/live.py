@@ -118,6 +118,11 @@ class LiveSource:
         return {reason: count for reason, count in self._counts.items() if count}
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know about the source: nothing that the counts do not say."""
+        return ()
+
+    @property
     def dropped_count(self) -> int:
         """Packets that the ring had no room for, so far, as the kernel counts them."""
         _, dropped_count, _ = struct.unpack("III", self._end.getsockopt(_SOL_PACKET, _STATISTICS, 12))

@@ -35,12 +35,21 @@ class PcapSource:
         path: the file; also its name in errors.
         stream: its bytes, if already open; else the file is opened and decompressed by content.
         hear_link: told what the frames say about the link; None where nobody listens.
+        is_growing: whether ``stream`` is written while it is read, so that packets are wanted as they come.
     """
 
-    def __init__(self, path: Path, *, stream: BinaryIO | None = None, hear_link: HearLink | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        stream: BinaryIO | None = None,
+        hear_link: HearLink | None = None,
+        is_growing: bool = False,
+    ) -> None:
         self._path = path
         self._stream = stream
         self._hear_link = hear_link
+        self._is_growing = is_growing
         self._counts: Counter[str] = Counter()
         self._notes: list[str] = []
 
@@ -80,7 +89,7 @@ class PcapSource:
             yield from self._packets(stream)
 
     def _packets(self, stream: BinaryIO) -> Iterator[PacketBatch]:
-        reader = CaptureReader(stream, str(self._path), self._counts, self._notes)
+        reader = CaptureReader(stream, str(self._path), self._counts, self._notes, self._is_growing)
         for frames in reader.frames():
             packets = _in_order([self._decode(part) for part in frames])
             self._counts["frames"] += sum(len(part) for part in frames)

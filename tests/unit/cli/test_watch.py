@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
@@ -48,9 +49,32 @@ def test_programs_read_each_order_with_its_course(capsys: pytest.CaptureFixture[
     assert records[-1]["left_out"] == {"not_ip": 3}
 
 
-def test_it_needs_an_interface(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["watch"]) == 2
-    assert "--interface" in capsys.readouterr().err
+@pytest.mark.parametrize("words", [[], ["-i", "lo", "-"]])
+def test_it_needs_one_place_to_read_from(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "--no-journal", *words]) == 2
+    assert "wants one place to read packets from" in capsys.readouterr().err
+
+
+def test_a_file_is_for_replay_and_a_missing_folder_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    assert main(["watch", "--no-journal", str(PACKAGED_SAMPLE)]) == 2
+    assert "thingwarden replay" in capsys.readouterr().err
+    assert main(["watch", "--no-journal", str(tmp_path / "none")]) == 2
+    assert "is no folder" in capsys.readouterr().err
+
+
+def test_what_another_program_writes_is_judged_as_the_file_would_be() -> None:
+    argv = [sys.executable, "-m", "thingwarden", "watch", "-", "--no-journal", "--json"]
+    with gzip.open(PACKAGED_SAMPLE) as file:
+        ended = subprocess.run(argv, input=file.read(), capture_output=True, check=True)
+    records = [json.loads(line) for line in ended.stdout.splitlines()]
+    assert b"watching standard input" in ended.stderr
+    assert records[-1]["packet_count"] == 32_892
+    assert {r["attack_class"] for r in records if r["type"] == "incident"} >= {"scan", "dos"}
+
+
+def test_what_was_left_out_is_told_to_people(capsys: pytest.CaptureFixture[str]) -> None:
+    watch_sample(Invocation())
+    assert "left out: 3 not ip" in capsys.readouterr().err
 
 
 def test_a_journal_and_none_exclude_each_other(capsys: pytest.CaptureFixture[str]) -> None:
