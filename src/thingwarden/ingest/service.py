@@ -8,6 +8,7 @@ Source: RFC 1035, 2131, 5905, 9110, 8446, 4253, 2812, 959, 5321, 1939, 9051, 451
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -48,6 +49,9 @@ def _port_set(*ports: int) -> npt.NDArray[np.bool_]:
 
 _IS_DNS_PORT: Final = _port_set(*_DNS_PORTS)
 _IS_DHCP_PORT: Final = _port_set(*_DHCP_PORTS)
+_IS_SNMP_PORT: Final = _port_set(*_SNMP_PORTS)
+_IS_GTP_PORT: Final = _port_set(2152, 2123)
+_IS_LDAP_OPERATION: Final = np.isin(np.arange(256), _LDAP_OPERATIONS)
 
 SERVICES: Final = (
     "ayiya", "dhcp", "dnp3_tcp", "dns", "ftp", "ftp-data", "geneve", "gtpv1", "http", "imap", "irc", "ldap_tcp",
@@ -58,6 +62,7 @@ SERVICES: Final = (
 
 Heads = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
+Signatures = Callable[[npt.NDArray[np.uint16], Heads, Heads], tuple[tuple[bytes, Mask], ...]]
 
 
 def name_services(
@@ -94,6 +99,39 @@ def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.ND
         (b"mqtt", _is_mqtt(orig)),
         (b"irc", _starts(orig, *_IRC_STARTS) & _starts(resp, *_IRC_REPLIES)),
         (b"dns", is_dns_port & (_is_dns(orig[:, 2:]) | _is_dns(resp[:, 2:]))),
+    )
+    services = _select(len(ports), signatures)
+    _name_rest(services, _rare_tcp, ports, orig, resp)
+    return services
+
+
+def _name_udp(
+    ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads, payload_bytes: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bytes_]:
+    is_dns_port = _IS_DNS_PORT[ports].any(axis=1)
+    is_ntp_port = (ports == _NTP_PORT).any(axis=1)
+    signatures: tuple[tuple[bytes, Mask], ...] = (
+        (b"dns", is_dns_port & (_is_dns(orig) | _is_dns(resp))),
+        (b"ntp", is_ntp_port & (_is_ntp(orig, payload_bytes[:, 0]) | _is_ntp(resp, payload_bytes[:, 1]))),
+        (b"sip", _starts(orig, *_SIP_STARTS)),
+        (b"dhcp", _IS_DHCP_PORT[ports].all(axis=1) & (_is_bootp(orig) | _is_bootp(resp))),
+    )
+    services = _select(len(ports), signatures)
+    _name_rest(services, _rare_udp, ports, orig, resp)
+    return services
+
+
+def _name_rest(
+    services: npt.NDArray[np.bytes_], rare: Signatures, ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads
+) -> None:
+    """Try the rarer signatures where no common one fitted: most flows never pay for them."""
+    rows = np.flatnonzero(services == b"")
+    if len(rows):
+        services[rows] = _select(len(rows), rare(ports[rows], orig[rows], resp[rows]))
+
+
+def _rare_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> tuple[tuple[bytes, Mask], ...]:
+    return (
         (b"smtp", _starts(orig, *_SMTP_STARTS) & _starts(resp, b"220")),
         (b"ftp", _starts(orig, *_FTP_STARTS) & _starts(resp, b"220 ", b"220-", b"120 ")),
         (b"pop3", _starts(orig, *_POP3_STARTS) & _starts(resp, b"+OK")),
@@ -110,28 +148,18 @@ def _name_tcp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> npt.ND
         (b"ldap_tcp", _is_ldap(orig)),
         (b"ftp-data", (ports == _FTP_DATA_PORT).any(axis=1)),
     )
-    return _select(len(ports), signatures)
 
 
-def _name_udp(
-    ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads, payload_bytes: npt.NDArray[np.int64]
-) -> npt.NDArray[np.bytes_]:
-    is_dns_port = _IS_DNS_PORT[ports].any(axis=1)
-    is_ntp_port = (ports == _NTP_PORT).any(axis=1)
-    signatures: tuple[tuple[bytes, Mask], ...] = (
-        (b"dns", is_dns_port & (_is_dns(orig) | _is_dns(resp))),
-        (b"ntp", is_ntp_port & (_is_ntp(orig, payload_bytes[:, 0]) | _is_ntp(resp, payload_bytes[:, 1]))),
-        (b"sip", _starts(orig, *_SIP_STARTS)),
-        (b"snmp", np.isin(ports, _SNMP_PORTS).any(axis=1) & (_is_snmp(orig) | _is_snmp(resp))),
+def _rare_udp(ports: npt.NDArray[np.uint16], orig: Heads, resp: Heads) -> tuple[tuple[bytes, Mask], ...]:
+    return (
+        (b"snmp", _IS_SNMP_PORT[ports].any(axis=1) & (_is_snmp(orig) | _is_snmp(resp))),
         (b"syslog", (ports == _SYSLOG_PORT).any(axis=1) & _starts(orig, b"<") & _is_digit(orig[:, 1])),
         (b"vxlan", (ports == 4789).any(axis=1) & (orig[:, 0] == 0x08)),
         (b"geneve", (ports == 6081).any(axis=1) & (orig[:, 0] >> 6 == 0) & _is_geneve_inside(orig)),
-        (b"gtpv1", np.isin(ports, (2152, 2123)).any(axis=1) & (orig[:, 0] >> 4 == 3) & (orig[:, 1] == 0xFF)),
+        (b"gtpv1", _IS_GTP_PORT[ports].any(axis=1) & (orig[:, 0] >> 4 == 3) & (orig[:, 1] == 0xFF)),
         (b"teredo", (ports == 3544).any(axis=1) | _is_teredo(orig) | _is_teredo(resp)),
         (b"ayiya", (ports == 5072).any(axis=1) & ((orig[:, 3] == 41) | (orig[:, 3] == 4) | (orig[:, 3] == 59))),
-        (b"dhcp", _IS_DHCP_PORT[ports].all(axis=1) & (_is_bootp(orig) | _is_bootp(resp))),
     )
-    return _select(len(ports), signatures)
 
 
 def _select(count: int, signatures: tuple[tuple[bytes, Mask], ...]) -> npt.NDArray[np.bytes_]:
@@ -193,28 +221,26 @@ def _is_modbus(head: Heads) -> Mask:
 
 def _is_ldap(head: Heads) -> Mask:
     """A sequence in any form of its length, a message number, and an operation that a client may ask for."""
-    mask = np.zeros(len(head), dtype=np.bool_)
-    for length_bytes in (1, 2, 3, 4, 5):
-        is_form = head[:, 1] == 0x7F + length_bytes if length_bytes > 1 else head[:, 1] < 0x80
-        for number_bytes in (1, 2, 3, 4):
-            at = 1 + length_bytes
-            is_numbered = (head[:, at] == 0x02) & (head[:, at + 1] == number_bytes)
-            mask |= is_form & is_numbered & np.isin(head[:, at + 2 + number_bytes], _LDAP_OPERATIONS)
-    mask &= head[:, 0] == 0x30
+    is_long = head[:, 1] >= 0x80
+    at = np.where(is_long, 2 + (head[:, 1] & 7).astype(np.int64), 2)
+    row = np.arange(len(head))
+    number_bytes = np.minimum(head[row, at + 1], 4).astype(np.int64)
+    is_numbered = (head[row, at] == 2) & (head[row, at + 1] <= 4)
+    mask: Mask = (head[:, 0] == 0x30) & is_numbered & _IS_LDAP_OPERATION[head[row, at + 2 + number_bytes]]
     return mask
 
 
 def _is_snmp(head: Heads) -> Mask:
     mask = np.zeros(len(head), dtype=np.bool_)
     for at in (2, 3, 4):
-        mask |= (head[:, at] == 2) & (head[:, at + 1] == 1) & np.isin(head[:, at + 2], (0, 1, 3))
+        mask |= (head[:, at] == 2) & (head[:, at + 1] == 1) & (head[:, at + 2] <= 3)
     mask &= head[:, 0] == 0x30
     return mask
 
 
 def _is_geneve_inside(head: Heads) -> Mask:
     ethertype = head[:, 2].astype(np.int64) * 256 + head[:, 3]
-    mask: Mask = np.isin(ethertype, (0x6558, 0x0800, 0x86DD))
+    mask: Mask = (ethertype == 0x6558) | (ethertype == 0x0800) | (ethertype == 0x86DD)
     return mask
 
 
