@@ -21,10 +21,13 @@ class Format(Enum):
     PCAPNG = "pcapng"
     ZEEK_TSV = "zeek-tsv"
     ZEEK_JSON = "zeek-json"
+    EVE = "eve"
     TON_IOT = "ton-iot"
 
 
-SUPPORTED: Final = "pcap, pcapng, Zeek conn.log (TSV or JSON) or TON_IoT network CSV; plain, gzip, xz or zstd"
+SUPPORTED: Final = (
+    "pcap, pcapng, Zeek conn.log (TSV or JSON), Suricata's EVE or TON_IoT network CSV; plain, gzip, xz or zstd"
+)
 
 BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
 
@@ -119,8 +122,8 @@ def _recognise_json(text: bytes, name: str) -> Format:
         record = _json_object(line)
         if record is None:
             continue
-        if "event_type" in record and "flow_id" in record:
-            raise _unsupported(name, "is Suricata's EVE JSON", "meter the capture itself, or use Zeek's conn.log")
+        if "event_type" in record and ("flow_id" in record or "timestamp" in record):
+            return Format.EVE
         has_addresses = "id.orig_h" in record or "id_orig_h" in record or isinstance(record.get("id"), dict)
         if has_addresses and "proto" in record and not _CONN_KEYS.isdisjoint(record):
             return Format.ZEEK_JSON

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from thingwarden.domain.flow import COLUMN_DTYPES, FlowBatch, Labels, Milestones
 from thingwarden.domain.ports import FlowSource
 from thingwarden.ingest.compression import STANDARD_INPUT, display_name, open_stream
+from thingwarden.ingest.eve_flows import EveFlowSource
 from thingwarden.ingest.pcap import HearLink, PcapSource
 from thingwarden.ingest.recognise import Format, recognise
 from thingwarden.ingest.ton_iot import TonIotSource
@@ -127,6 +128,8 @@ def _reader(path: Path, found: Format, stream: BinaryIO | None, hear_link: HearL
             return PcapSource(path, stream=stream, hear_link=hear_link)
         case Format.ZEEK_TSV:
             return ZeekSource(path, stream)
+        case Format.EVE:
+            return EveFlowSource(path, stream)
         case Format.ZEEK_JSON:
             return ZeekJsonSource(path, stream)
         case Format.TON_IOT:

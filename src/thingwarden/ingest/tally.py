@@ -16,6 +16,7 @@ from thingwarden.domain.errors import InputError
 EXPECTED: Final = {
     "columns": "as many cells as the header names",
     "json": "one JSON object",
+    "event": "one JSON object with an event_type",
     "line_too_long": "at most 1 MiB",
     "timestamp": "Unix seconds between 1970 and 9999",
     "address": "an IPv4 or IPv6 address",

@@ -22,6 +22,8 @@ KNOWN = [
     (FIELDS + b"\tlabel\r\n", Format.ZEEK_TSV),
     (JSON_ROW, Format.ZEEK_JSON),
     (b"{broken\n" + JSON_ROW, Format.ZEEK_JSON),
+    (b'{"flow_id":1,"event_type":"flow"}', Format.EVE),
+    (b'{"timestamp":"2026-01-02T03:04:05+0000","event_type":"stats"}', Format.EVE),
     (b'{"id":{"orig_h":"10.0.0.1"},"proto":"udp","missed_bytes":0}', Format.ZEEK_JSON),
     (b"proto,dst_port,src_port,dst_ip,src_ip\n", Format.TON_IOT),
     (b'"src_ip","src_port","dst_ip","dst_port","proto","label"\n', Format.TON_IOT),
@@ -36,7 +38,6 @@ OTHERS = [
     (b"x" * 257 + b"ustar", "tar archive"),
     (b"#separator \\x09\n#path\thttp\n#fields\tts", "Zeek log of the kind 'http'"),
     (b"# just a remark\n", "no #fields header"),
-    (b'{"flow_id":1,"event_type":"flow"}', "Suricata"),
     (b'{"a":1,"b":2}', "keys 'a, b'"),
     (b"{" * 100_000, "none of its first lines"),
     (b"[" * 100_000, "begins with"),
@@ -63,4 +64,4 @@ def test_others_are_refused_with_what_was_seen_and_what_is_supported(head: bytes
 
 
 def test_wire_names_are_those_of_the_command_line() -> None:
-    assert [member.value for member in Format] == ["pcap", "pcapng", "zeek-tsv", "zeek-json", "ton-iot"]
+    assert [member.value for member in Format] == ["pcap", "pcapng", "zeek-tsv", "zeek-json", "eve", "ton-iot"]

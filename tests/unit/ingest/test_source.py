@@ -23,6 +23,11 @@ TSV = "#fields\t" + "\t".join(NAMES) + "\n" + "\t".join(VALUES) + "\n"
 JSON = json.dumps(dict(zip(NAMES, VALUES, strict=True))) + "\n"
 CSV = "src_ip,src_port,dst_ip,dst_port,proto,conn_state,label,type\n10.0.0.1,1000,10.0.0.2,80,tcp,SF,0,normal\n"
 
+EVE = json.dumps({
+    "event_type": "flow", "flow_id": 1, "src_ip": "10.0.0.1", "src_port": 1000, "dest_ip": "10.0.0.2", "dest_port": 80,
+    "proto": "TCP", "flow": {"start": "1970-01-01T00:00:10+0000"},
+}) + "\n"  # fmt: skip
+
 SYN = bytes.fromhex("020000000001020000000002" "0800") + struct.pack(
     ">BBHHHBBH4s4s", 0x45, 0, 40, 0, 0, 64, 6, 0, bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 ) + struct.pack(">HHIIBBHHH", 1000, 80, 1, 0, 0x50, 0x02, 1024, 0, 0)  # fmt: skip
@@ -33,6 +38,7 @@ CONTENTS = {
     Format.ZEEK_TSV: TSV.encode(),
     Format.ZEEK_JSON: JSON.encode(),
     Format.TON_IOT: CSV.encode(),
+    Format.EVE: EVE.encode(),
 }
 
 
