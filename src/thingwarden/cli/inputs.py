@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 AnyCommand = TypeVar("AnyCommand", bound=Callable[..., Any])
 
-FORMAT_NAMES: Final = ("pcap", "pcapng", "zeek-tsv", "zeek-json", "ton-iot")
+FORMAT_NAMES: Final = ("pcap", "pcapng", "zeek-tsv", "zeek-json", "eve", "ton-iot")
 """Values of ``ingest.recognise.Format``, written out so that ``--help`` needs no stage (tested)."""
 
 InputPath: Final = click.Path(path_type=Path, allow_dash=True)

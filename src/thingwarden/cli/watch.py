@@ -44,6 +44,13 @@ STAGES: Final = ("read", "metered", "encoded", "scored", "decided", "applied")
 @click.argument("capture", required=False, type=click.Path(path_type=Path))
 @click.option("-i", "--interface", metavar="IFACE", help="The interface to listen on.")
 @click.option(
+    "-f",
+    "--filter",
+    "expression",
+    metavar="EXPRESSION",
+    help="Take only what fits, in tcpdump's language; with -i.",
+)
+@click.option(
     "--enforce",
     type=click.Choice(["dry-run", "socket"]),
     help="Who puts decisions into force, instead of the settings.",
@@ -62,6 +69,7 @@ def watch(
     invocation: Invocation,
     capture: Path | None,
     interface: str | None,
+    expression: str | None,
     enforce: str | None,
     seconds: float | None,
     journal: Path | None,
@@ -85,7 +93,7 @@ def watch(
         settings = _at_interface(settings, interface)
     if kept is not None:
         _reconcile(invocation, settings, kept)
-    with _open_packets(interface, capture) as source:
+    with _open_packets(interface, capture, expression) as source:
         live = compose_live(invocation, source, artifact, kept, settings)
         gc.freeze()  # what is there now stays: a collection must not walk it while packets wait
         with _told_to_stop(seconds) as is_stopped:
@@ -97,14 +105,20 @@ def watch(
         show_summary(invocation, summary, source.counts)
 
 
-def _open_packets(interface: str | None, capture: Path | None) -> LiveSource | GrowingSource:
+def _open_packets(interface: str | None, capture: Path | None, expression: str | None) -> LiveSource | GrowingSource:
+    """Where packets come from; what opening it needed is given up before anything is read."""
+    from thingwarden.enforce.privilege import keep_only
     from thingwarden.ingest.growing import GrowingSource, pipe, rotating_folder
     from thingwarden.ingest.live import LiveSource
 
     if (interface is None) == (capture is None):
         raise RequestError("watch", "wants one place to read packets from", "give -i IFACE, a folder, or - for a pipe")
     if interface is not None:
-        return LiveSource(interface)
+        source = LiveSource(interface, expression=expression)
+        keep_only(frozenset())
+        return source
+    if expression is not None:
+        raise RequestError("watch", "--filter needs an interface", "give it to the program that writes the capture")
     if capture == STANDARD_INPUT:
         return GrowingSource(pipe(sys.stdin.fileno(), "standard input"))
     assert capture is not None

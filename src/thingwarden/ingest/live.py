@@ -27,6 +27,7 @@ from thingwarden.domain.packet import PacketBatch, PacketsRead
 from thingwarden.ingest.gather import wide
 from thingwarden.ingest.link_header import LINK_ETHERNET, LINK_RAW
 from thingwarden.ingest.link_layer import decode_link_layer
+from thingwarden.ingest.packet_filter import INSTRUCTION_BYTES, compile_filter
 from thingwarden.ingest.packets import PADDING_BYTES, FrameBatch, decode_layers, decode_packets
 
 BLOCK_BYTES: Final = 1 << 14
@@ -43,7 +44,8 @@ BLOCKS_PER_READ: Final = 128
 """At most some 16,000 small packets are read at a time."""
 
 _FRAME_BYTES: Final = 2048
-_EVERY_PROTOCOL: Final = 0x0003
+_NO_PROTOCOL, _EVERY_PROTOCOL = 0x0000, 0x0003
+"""Bound to none, a socket knows its interface and gets nothing of it yet."""
 _SOL_PACKET: Final = 263
 _ADD_MEMBERSHIP: Final = 1
 _RX_RING: Final = 5
@@ -75,11 +77,12 @@ class LiveSource:
 
     Args:
         interface: its name.
+        expression: frames that do not fit this filter stay out, in the language of tcpdump; None takes all.
         hear_link: told what the frames say about the link; None where nobody listens.
         clock: Unix seconds, the clock that the kernel stamps packets by.
 
     Raises:
-        RequestError: there is no such interface, or it is of a link type that cannot be decoded.
+        RequestError: there is no such interface, it is of a link type that cannot be decoded, or the filter is none.
         ConfigError: this process may not listen.
     """
 
@@ -87,12 +90,13 @@ class LiveSource:
         self,
         interface: str,
         *,
+        expression: str | None = None,
         hear_link: Callable[[LinkBatch], None] | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._interface, self._hear_link, self._clock = interface, hear_link, clock
         self._end = _open_end(interface)
-        self._link_type = self._bind()
+        self._link_type = self._bind(expression)
         self._ring = mmap.mmap(self._end.fileno(), BLOCK_BYTES * BLOCK_COUNT)
         self._waiting = select.poll()
         self._waiting.register(self._end, select.POLLIN | select.POLLERR)
@@ -144,10 +148,10 @@ class LiveSource:
         packets = self._decode(frames)
         return PacketsRead(packets=packets, upto_s=float(frames.at_s.max()))
 
-    def _bind(self) -> int:
-        """Listen on the interface; its link type."""
+    def _bind(self, expression: str | None = None) -> int:
+        """Listen on the interface, through a filter where one is given (it stays); its link type."""
         try:
-            self._end.bind((self._interface, _EVERY_PROTOCOL))
+            self._end.bind((self._interface, _NO_PROTOCOL))
         except OSError as error:
             if error.errno == errno.ENODEV:
                 raise RequestError(
@@ -160,9 +164,12 @@ class LiveSource:
         if hardware not in _LINK_TYPES:
             known = ", ".join(str(number) for number in sorted(_LINK_TYPES))
             raise RequestError(f"interface {self._interface}", f"hardware type {hardware}, expected one of {known}")
+        if expression is not None:
+            _attach(self._end, compile_filter(expression, _LINK_TYPES[hardware], SNAP_BYTES))
         self._end.setsockopt(_SOL_PACKET, _IGNORE_OUTGOING, int(hardware == _LOOPBACK))
         membership = struct.pack("iHH8s", socket.if_nametoindex(self._interface), _PROMISCUOUS, 0, b"")
         self._end.setsockopt(_SOL_PACKET, _ADD_MEMBERSHIP, membership)
+        self._end.bind((self._interface, _EVERY_PROTOCOL))
         return _LINK_TYPES[hardware]
 
     def _wait(self, wait_s: float) -> None:
@@ -238,8 +245,7 @@ def _open_end(interface: str) -> socket.socket:
             "run it as root, or: setpriv --ambient-caps +net_raw --inh-caps +net_raw thingwarden watch -i IFACE",
         ) from error
     end.setsockopt(_SOL_PACKET, _VERSION, _TPACKET_V3)
-    keep = ctypes.create_string_buffer(struct.pack("=HBBI", _RETURN_CONSTANT, 0, 0, SNAP_BYTES))
-    end.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", 1, ctypes.addressof(keep)))
+    _attach(end, struct.pack("=HBBI", _RETURN_CONSTANT, 0, 0, SNAP_BYTES))
     frame_count = BLOCK_BYTES // _FRAME_BYTES * BLOCK_COUNT
     wanted = struct.pack("IIIIIII", BLOCK_BYTES, BLOCK_COUNT, _FRAME_BYTES, frame_count, RETIRE_MS, 0, 0)
     try:
@@ -249,6 +255,13 @@ def _open_end(interface: str) -> socket.socket:
             f"interface {interface}", f"no memory for its ring: {error.strerror}", "free 16 MiB of memory"
         ) from error
     return end
+
+
+def _attach(end: socket.socket, program: bytes) -> None:
+    """Have the kernel choose by a program, instead of any before it."""
+    kept = ctypes.create_string_buffer(program, len(program))
+    count = len(program) // INSTRUCTION_BYTES
+    end.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("@HP", count, ctypes.addressof(kept)))
 
 
 def _packet_heads(block: bytes, packet_count: int, first: int, offset: int) -> list[int]:

@@ -17,7 +17,7 @@ import pytest
 from live_builder import RecordedSource, read_packets
 from thingwarden.cli import main
 from thingwarden.cli.invocation import Invocation
-from thingwarden.cli.watch import compose_live, show_summary
+from thingwarden.cli.watch import _told_to_stop, compose_live, show_summary
 from thingwarden.config import PACKAGED_MODEL, PACKAGED_SAMPLE, Settings
 from thingwarden.model.artifact import load_artifact
 
@@ -55,6 +55,24 @@ def test_it_needs_one_place_to_read_from(words: list[str], capsys: pytest.Captur
     assert "wants one place to read packets from" in capsys.readouterr().err
 
 
+def test_a_filter_is_for_an_interface(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["watch", "--no-journal", "-", "--filter", "ip"]) == 2
+    assert "--filter needs an interface" in capsys.readouterr().err
+
+
+@pytest.mark.root
+def test_privileges_are_given_up_once_the_socket_is_open() -> None:
+    argv = [sys.executable, "-m", "thingwarden", "watch", "-i", "lo", "--no-journal", "--seconds", "30"]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as watching:
+        assert watching.stderr is not None
+        assert b"watching lo" in watching.stderr.readline()
+        status = Path(f"/proc/{watching.pid}/status").read_text()
+        watching.terminate()
+    held = {line.split()[0]: int(line.split()[1], 16) for line in status.splitlines() if line.startswith("Cap")}
+    assert held == {"CapInh:": 0, "CapPrm:": 0, "CapEff:": 0, "CapBnd:": 0, "CapAmb:": 0}
+    assert "NoNewPrivs:\t1" in status
+
+
 def test_a_file_is_for_replay_and_a_missing_folder_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["watch", "--no-journal", str(PACKAGED_SAMPLE)]) == 2
     assert "thingwarden replay" in capsys.readouterr().err
@@ -89,16 +107,35 @@ def test_an_unknown_interface_is_refused(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.root
-def test_it_stops_after_its_time_and_the_signals_are_as_before(capsys: pytest.CaptureFixture[str]) -> None:
-    before = signal.getsignal(signal.SIGTERM)
+def test_it_stops_when_its_time_is_over() -> None:
+    argv = [sys.executable, "-m", "thingwarden", "watch", "-i", "lo", "--no-journal", "--seconds", "1", "--json"]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-        sending = threading.Timer(0.3, end.sendto, (b"x", ("127.0.0.1", 9)))
-        sending.start()
-        assert main(["watch", "-i", "lo", "--no-journal", "--seconds", "1", "--json"]) == 0
-        sending.join()
-    summary = json.loads(capsys.readouterr().out.splitlines()[-1])
-    assert summary["packet_count"] >= 1
+        end.bind(("127.0.0.1", 0))
+        is_over = threading.Event()
+        sender = threading.Thread(target=_send_until, args=(is_over, end))
+        sender.start()
+        try:
+            ended = subprocess.run(argv, capture_output=True, check=True, text=True)
+        finally:
+            is_over.set()
+            sender.join()
+    summary = json.loads(ended.stdout.splitlines()[-1])
+    assert summary["packet_count"] > 10
+    assert summary["dropped_packet_count"] == 0
+
+
+def test_the_signals_do_afterwards_what_they_did_before() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with _told_to_stop(None) as is_stopped:
+        assert not is_stopped()
+        signal.raise_signal(signal.SIGTERM)
+        assert is_stopped()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def _send_until(is_over: threading.Event, end: socket.socket) -> None:
+    while not is_over.wait(0.01):
+        end.sendto(b"x", end.getsockname())
 
 
 @pytest.mark.root

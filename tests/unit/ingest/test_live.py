@@ -51,6 +51,31 @@ def test_what_passes_is_read_once_with_the_instant_at_which_it_passed() -> None:
 
 
 @pytest.mark.root
+def test_a_filter_keeps_the_rest_out() -> None:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as wanted,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as other,
+    ):
+        wanted.bind((LOOPBACK, 0))
+        other.bind(("::1", 0))
+        port, other_port = wanted.getsockname()[1], other.getsockname()[1]
+        with LiveSource("lo", expression=f"udp port {port}") as source:
+            for _ in range(5):
+                other.sendto(b"x", ("::1", other_port))
+                wanted.sendto(b"x", (LOOPBACK, port))
+            parts = _heard(source, port, 5)
+            counts = source.counts
+    assert sum(map(len, parts)) == 5
+    assert counts == {"frames": 5, "packets": 5}
+
+
+@pytest.mark.root
+def test_what_is_no_filter_is_refused() -> None:
+    with pytest.raises(RequestError, match="filter 'port pizza'"):
+        LiveSource("lo", expression="port pizza")
+
+
+@pytest.mark.root
 def test_silence_tells_how_late_it_is() -> None:
     with LiveSource("lo", clock=lambda: 1000.0) as source:
         read = source.read(0.001)

@@ -68,7 +68,8 @@ def test_kind_lives_through_a_day_and_speaks_to_nobody_it_does_not_name(
     [
         ("sensor", 6, 1883, "mqtt"), ("door", 6, 1883, "mqtt"), ("thermostat", 6, 80, "http"), ("plug", 6, 443, "ssl"),
         ("bulb", 6, 443, "ssl"), ("camera", 6, 554, "http"), ("camera", 6, 80, "http"), ("doorbell", 17, 3478, ""),
-        ("hub", 17, 5683, ""), ("hub", 6, 9999, ""), ("hub", 17, 1900, ""), ("tv", 6, 443, "ssl"), ("hmi", 6, 502, ""),
+        ("hub", 17, 5683, ""), ("hub", 6, 9999, ""), ("hub", 17, 1900, ""), ("tv", 6, 443, "ssl"),
+        ("hmi", 6, 502, "modbus"),
         ("phone", 6, 993, "ssl"), ("phone", 17, 443, ""), ("phone", 6, 554, "http"), ("phone", 6, 1883, "mqtt"),
         ("phone", 6, 23, ""), ("monitor", 6, 2575, ""), ("coap-sensor", 17, 5683, ""), ("hmi", 6, 8086, "http"),
         ("voice-assistant", 6, 443, "ssl"), ("printer", 17, 5353, "dns"), ("monitor", 17, 123, "ntp"),

@@ -51,7 +51,7 @@ def test_panel_reads_what_it_wrote() -> None:
         seen.append((await modbus.transact(stream, 2, 1, modbus.read_request(3, 4, 2))).hex())
         await stream.close()
 
-    assert contacts(play(controller=controller, panel=panel)) == [(6, 502, "SF", "")]
+    assert contacts(play(controller=controller, panel=panel)) == [(6, 502, "SF", "modbus")]
     assert seen == ["030400070008"]
 
 
