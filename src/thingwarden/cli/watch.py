@@ -8,6 +8,7 @@ Must never: put anything into force but by the enforcer that was chosen; the dry
 from __future__ import annotations
 
 import gc
+import os
 import signal
 import sys
 import time
@@ -84,6 +85,8 @@ def watch(
     Listening on an interface needs root or the capability CAP_NET_RAW. Unless --enforce or the settings say
     otherwise nothing is changed on the network.
     """
+    # Capabilities are given up thread by thread, so NumPy must not start its own before; nothing here multiplies.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     if journal is not None and no_journal:
         raise RequestError("watch", "--journal and --no-journal exclude each other", "give one of them")
     artifact = open_artifact(invocation, model)

@@ -66,11 +66,12 @@ def test_privileges_are_given_up_once_the_socket_is_open() -> None:
     with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as watching:
         assert watching.stderr is not None
         assert b"watching lo" in watching.stderr.readline()
-        status = Path(f"/proc/{watching.pid}/status").read_text()
+        statuses = [file.read_text() for file in Path(f"/proc/{watching.pid}/task").glob("*/status")]
         watching.terminate()
-    held = {line.split()[0]: int(line.split()[1], 16) for line in status.splitlines() if line.startswith("Cap")}
-    assert held == {"CapInh:": 0, "CapPrm:": 0, "CapEff:": 0, "CapBnd:": 0, "CapAmb:": 0}
-    assert "NoNewPrivs:\t1" in status
+    for status in statuses:
+        held = {line.split()[0]: int(line.split()[1], 16) for line in status.splitlines() if line.startswith("Cap")}
+        assert held == {"CapInh:": 0, "CapPrm:": 0, "CapEff:": 0, "CapBnd:": 0, "CapAmb:": 0}
+        assert "NoNewPrivs:\t1" in status
 
 
 def test_a_file_is_for_replay_and_a_missing_folder_is_said(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
