@@ -72,6 +72,7 @@ bench: $(FULL) ## the referee: accuracy against every baseline, the lab's truth 
 	$(BIN)/thingwarden bench gap --runs $(LAB)/runs --corpus $(LAB)/train --data $(DATA)
 	$(BIN)/thingwarden bench signatures --data $(DATA) --runs $(LAB)/signature-runs
 	$(BIN)/thingwarden bench zeek --data $(DATA)
+	$(BIN)/thingwarden bench fuzz --data $(DATA)
 	$(BIN)/thingwarden bench metering
 	$(BIN)/thingwarden bench speed $(DATA)/iot23/CTU-IoT-Malware-Capture-34-1/conn.log.labeled.gz
 

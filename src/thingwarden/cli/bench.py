@@ -16,6 +16,7 @@ from thingwarden.cli.bench_architectures import architectures
 from thingwarden.cli.bench_early import early, negatives
 from thingwarden.cli.bench_enforcement import enforcement
 from thingwarden.cli.bench_evasion import evasion
+from thingwarden.cli.bench_fuzz import fuzz
 from thingwarden.cli.bench_gap import gap, growth
 from thingwarden.cli.bench_latency import latency
 from thingwarden.cli.bench_reasons import reasons
@@ -33,6 +34,7 @@ def bench_group() -> None:
 
 bench_group.add_command(evasion)
 bench_group.add_command(architectures)
+bench_group.add_command(fuzz)
 bench_group.add_command(gap)
 bench_group.add_command(growth)
 bench_group.add_command(early)

@@ -49,7 +49,9 @@ class EveFlowSource(LogSource):
         """
         for block in self._blocks():
             yield from self._read_block(block)
-        self._tally.check_something_was_read()
+        counts = self._tally.counts
+        if not counts.get("other_events") or counts["rows"] > counts.get("skipped_event", 0):
+            self._tally.check_something_was_read()
 
     def _read_block(self, block: LineBlock) -> Iterator[FlowBatch]:
         texts = enumerate(block.content.split(b"\n"), start=block.first_line)

@@ -148,7 +148,9 @@ def test_a_log_of_which_no_flow_can_be_read_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_log_without_flows_gives_none(tmp_path: Path) -> None:
-    assert list(source_of(tmp_path, {"event_type": "alert", "flow_id": 1}).batches()) == []
+    source = source_of(tmp_path, {"event_type": "alert", "flow_id": 1}, '{"timestamp": "cut at the e')
+    assert list(source.batches()) == []
+    assert source.counts == {"rows": 1, "flows": 0, "other_events": 1, "skipped_event": 1}
 
 
 @pytest.mark.data
